@@ -1,0 +1,59 @@
+"""The actor kernel: actors, refs, mailboxes and supervisors on trio.
+
+General layout, bottom-up: `errors`, `reply` (futures), `deadletters`, `timers` and `supervision` (what to do about a
+failure, as pure functions) stand alone; `ref` and `cell` are the mechanism, `family` the children of a cell; `actor` is
+what authors subclass; `system` runs it all. Knows trio, pykka, attrs and the standard library, and nothing of sessions,
+sockets, JSON, files or configuration.
+"""
+
+from .actor import Actor, Supervisor
+from .cell import ActorExited, Overflow
+from .deadletters import DeadLetter, DeadLetters, DeathReason
+from .errors import (
+    AskCycle,
+    AskTimeout,
+    Killed,
+    MailboxFull,
+    NotRunning,
+    Refusal,
+    RestartsExhausted,
+    WouldBlock,
+)
+from .ref import Ref
+from .reply import Reply
+from .supervision import ChildSpec, ExitKind, Plan, Restart, Strategy, Supervision, decide
+from .system import ActorStatistics, ActorSystem, SystemStatistics, open_system
+from .timers import Timer, Timers
+
+__all__ = [
+    "Actor",
+    "ActorExited",
+    "ActorStatistics",
+    "ActorSystem",
+    "AskCycle",
+    "AskTimeout",
+    "ChildSpec",
+    "DeadLetter",
+    "DeadLetters",
+    "DeathReason",
+    "ExitKind",
+    "Killed",
+    "MailboxFull",
+    "NotRunning",
+    "Overflow",
+    "Plan",
+    "Ref",
+    "Refusal",
+    "Reply",
+    "Restart",
+    "RestartsExhausted",
+    "Strategy",
+    "Supervision",
+    "Supervisor",
+    "SystemStatistics",
+    "Timer",
+    "Timers",
+    "WouldBlock",
+    "decide",
+    "open_system",
+]

@@ -1,0 +1,210 @@
+"""`Actor`: what authors subclass. A `pykka.Actor` that runs natively on trio.
+
+Handlers may be plain functions, which cost no task, or `async def`. Everything an actor may do to its own cell is a method
+here; everything others may do to it is on its `Ref`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import pykka
+import pykka.messages
+
+from .cell import Cell, Overflow, binding
+from .errors import NotRunning
+from .family import Family
+from .ref import Ref
+from .reply import Reply
+from .supervision import ChildSpec, Supervision
+
+if TYPE_CHECKING:
+    from .system import ActorSystem
+
+__all__ = ["Actor", "Supervisor"]
+
+
+class Actor(pykka.Actor):
+    """A unit of state that handles one message at a time.
+
+    Override `on_receive` (plain or ``async def``), and `on_start`, `on_stop`, `on_failure` as in pykka; `on_start` and
+    `on_stop` may be ``async def`` too. A supervised actor fails with any exception but a `Refusal`.
+    """
+
+    mailbox_capacity: ClassVar[int] = 1_000
+    """How many messages may wait; Akka's default for bounded mailboxes."""
+    mailbox_overflow: ClassVar[Overflow] = Overflow.FAIL
+    """What a full mailbox does with a `tell`."""
+    supervision: ClassVar[Supervision] = Supervision()
+    """How this actor supervises its children."""
+
+    _cell: Cell
+
+    def __init__(self, *_args: Any, **_kwargs: Any) -> None:
+        cell = binding.cell
+        if cell is None:
+            raise NotRunning(
+                f"{type(self).__name__} is made by the factory of a supervisor, not by calling the class: "
+                f"use `await system.spawn({type(self).__name__}, id=...)`"
+            )
+        self._cell = cell
+        cell.bind(self)
+        self._actor_ref = cell.ref
+        self.actor_urn = cell.ref.actor_urn
+        self.actor_inbox = cell.ref.actor_inbox
+        self.actor_stopped = cell.ref.actor_stopped
+
+    # Pykka's points for implementors of actor types: the cell does what they would.
+    @staticmethod
+    def _create_actor_inbox() -> Any:
+        raise NotImplementedError("the cell is the mailbox")
+
+    @staticmethod
+    def _create_future() -> Reply[Any]:
+        return Reply()
+
+    def _start_actor_loop(self) -> None:
+        raise NotRunning(f"{type(self).__name__} has no loop of its own; spawn it in an open system")
+
+    # -- for authors ------------------------------------------------------------------------------------------------
+
+    @property
+    def system(self) -> ActorSystem:
+        """The system that this actor lives in."""
+        return self._cell.system
+
+    def stop(self) -> None:
+        """Stop this actor after the messages that wait already (a drain)."""
+        self._cell.drain(pykka.messages._ActorStop(), Reply())
+
+    def watch(self, ref: Ref[Any]) -> None:
+        """Receive one `ActorExited` when `ref` is gone for good; at once if it is (law A9)."""
+        ref._cell.watch(self._cell)
+
+    def unwatch(self, ref: Ref[Any]) -> None:
+        """Take `watch` back."""
+        ref._cell.unwatch(self._cell)
+
+    def start_child(self, spec: ChildSpec, started: Callable[[BaseException | None], None] | None = None) -> Ref[Any]:
+        """Start a child under this actor's `supervision`.
+
+        An exception of its factory or its plain `on_start` is raised here. With an ``async def on_start`` the ref can
+        be told to at once, and `started` is called with None or the exception.
+
+        Raises:
+            ValueError: there is a child of this id.
+        """
+        return self._family().start(spec, started)
+
+    async def spawn(self, spec: ChildSpec) -> Ref[Any]:
+        """Start a child and wait until its `on_start` has run; its exception is raised here."""
+        return await start_and_wait(self._family(), spec)
+
+    def stop_child(self, id: str, done: Callable[[], None] | None = None) -> None:
+        """Stop a child in order, by force after its `stop_seconds`; does not wait, `done` is called at the end."""
+        self._family().stop_child(id, done)
+
+    def children(self) -> dict[str, Ref[Any]]:
+        """The refs of the children that are not gone, by id, in order of start."""
+        if self._cell.family is None:
+            return {}
+        return {id: child.cell.ref for id, child in self._cell.family.children.items()}
+
+    def defer_reply(self) -> Reply[Any]:
+        """Take over answering the ask in hand: the handler's own return value is not the answer then.
+
+        If the actor ends before the reply is set, the asker gets the reason. For a tell, the reply goes nowhere.
+        """
+        cell = self._cell
+        reply, cell.reply = cell.reply, None
+        if reply is None:
+            return Reply()
+        if cell.deferred is None:
+            cell.deferred = {}
+        deferred = cell.deferred
+        deferred[reply] = None
+        before = reply.on_done
+
+        def done(reply: Reply[Any]) -> None:
+            deferred.pop(reply, None)
+            if before is not None:
+                before(reply)
+
+        reply.on_done = done
+        return reply
+
+    def want_turn_end(self) -> None:
+        """Have `on_turn_end` called when this turn has handled what waits: the place to do one thing for many messages."""
+        self._cell.turn_end_wanted = True
+
+    # -- hooks ------------------------------------------------------------------------------------------------------
+
+    def on_start(self) -> Any:
+        """Run before the first message; plain or ``async def``. An exception is raised to whoever spawned."""
+
+    def on_stop(self) -> Any:
+        """Run after the last message of an ordered stop; plain or ``async def``."""
+
+    def on_failure(
+        self,
+        exception_type: type[BaseException] | None,
+        exception_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Run when the actor ends abnormally, before the supervisor decides; plain only."""
+
+    def on_turn_end(self) -> None:
+        """Run once at the end of a turn in which `want_turn_end` was called."""
+
+    def on_child_given_up(self, id: str, error: BaseException) -> None:
+        """A child under `Strategy.DYNAMIC` failed too often and is gone for good."""
+
+    def on_undelivered(self, message: Any, reply: Reply[Any] | None) -> bool:
+        """After a normal stop: a message that was not handled. Whether this took it over (else: dead letters)."""
+        return False
+
+    def _family(self) -> Family:
+        cell = self._cell
+        if cell.family is None:
+            cell.family = Family(cell, self.supervision)
+        return cell.family
+
+
+class Supervisor(Actor):
+    """An actor that starts its children in order and only looks after them.
+
+    One-for-one by default; subclass it to say otherwise. When a child fails too often, the supervisor fails itself, and
+    its own supervisor decides.
+    """
+
+    def __init__(self, specs: tuple[ChildSpec, ...] = ()) -> None:
+        super().__init__()
+        self._specs = specs
+
+    async def on_start(self) -> None:
+        """Start the children, one after the other."""
+        for spec in self._specs:
+            await self.spawn(spec)
+
+
+async def start_and_wait(family: Family, spec: ChildSpec, *, supervised: bool = True) -> Ref[Any]:
+    """Start a child and wait for its `on_start`; when cancelled meanwhile, the child is stopped."""
+    started: Reply[None] = Reply()
+
+    def report(error: BaseException | None) -> None:
+        if started.abandoned or started.done:
+            return
+        if error is None:
+            started.set(None)
+        else:
+            started.set_exception(error)
+
+    ref = family.start(spec, report, supervised=supervised)
+    try:
+        await started.wait()
+    except BaseException:
+        family.stop_child(spec.id)
+        raise
+    return ref

@@ -1,0 +1,237 @@
+"""The ref: all that anybody else knows of an actor.
+
+A ref points at the cell, which outlives restarts, so a ref stays good until the actor is gone for good. Every method may
+be called on any thread; one that would block the trio thread raises `WouldBlock` there and names what to use instead
+(law A11).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from threading import get_ident
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+import pykka
+import pykka.messages
+import trio
+
+from .errors import AskTimeout, Killed, WouldBlock
+from .reply import Reply
+
+if TYPE_CHECKING:
+    from .cell import Cell
+
+__all__ = ["Ref"]
+
+A = TypeVar("A", bound=pykka.Actor)
+
+
+class Flag:
+    """What pykka code reads as `actor_stopped`: a `threading.Event` would weigh more than the whole actor."""
+
+    __slots__ = ("_set",)
+
+    def __init__(self) -> None:
+        self._set = False
+
+    def is_set(self) -> bool:
+        """Whether the actor is gone for good."""
+        return self._set
+
+    def set(self) -> None:
+        """Say that it is gone."""
+        self._set = True
+
+
+class Inbox:
+    """The mailbox as pykka's own code sees it: a place to put envelopes."""
+
+    __slots__ = ("_cell",)
+
+    def __init__(self, cell: Cell) -> None:
+        self._cell = cell
+
+    def put(self, envelope: Any, /) -> None:
+        """Take pykka's envelope: a message, and where to reply if it is an ask."""
+        reply = envelope.reply_to
+        if reply is None or isinstance(reply, Reply):
+            deliver(self._cell, envelope.message, reply)
+            return
+        # A future of stock pykka: it cannot be abandoned, so a reply of ours answers it.
+        own: Reply[Any] = Reply()
+        own.on_done = lambda done: (
+            reply.set(done.result()) if done.error is None else reply.set_exception((None, done.error, None))
+        )
+        deliver(self._cell, envelope.message, own)
+
+    def get(self) -> Any:
+        """Refused: only the dispatcher takes messages out."""
+        raise TypeError("the mailbox of a callboard actor is read by its dispatcher only")
+
+    def empty(self) -> bool:
+        """Whether no message waits."""
+        return not self._cell.queue
+
+
+def deliver(cell: Cell, message: Any, reply: Reply[Any] | None) -> None:
+    """Put a message into a cell's mailbox from whatever thread this is."""
+    if get_ident() == cell.system.thread_id:
+        cell.put(message, reply)
+    else:
+        cell.put_from_thread(message, reply)
+
+
+class Ref(pykka.ActorRef[A]):
+    """The address of an actor; the same through all its restarts."""
+
+    def __init__(self, cell: Cell, actor_class: type[A]) -> None:
+        # pykka's own __init__ would keep a weak reference to one incarnation.
+        self._cell = cell
+        self.actor_class = actor_class
+        self.actor_urn = f"urn:callboard:{cell.path}"
+        self.actor_stopped = cast("Any", Flag())
+        self.actor_inbox = Inbox(cell)
+
+    def __str__(self) -> str:
+        return f"{self.actor_class.__name__} ({self._cell.path})"
+
+    @property
+    def path(self) -> str:
+        """Where the actor stands in the tree of supervisors, such as ``board/sessions/…``."""
+        return self._cell.path
+
+    def tell(self, message: Any) -> None:
+        """Send a message and do not wait for an answer.
+
+        On the trio thread it never waits; on another thread it blocks while the mailbox is full.
+
+        Raises:
+            pykka.ActorDeadError: the actor is gone.
+            MailboxFull: on the trio thread, when the mailbox is full and its policy is to fail.
+        """
+        deliver(self._cell, message, None)
+
+    def tell_if_alive(self, message: Any) -> bool:
+        """`tell`, but an actor that is gone is no error: whether the message was taken.
+
+        For clean-up code, where ActorDeadError would hide the real one. The message counts among dead letters.
+        """
+        try:
+            deliver(self._cell, message, None)
+        except pykka.ActorDeadError:
+            return False
+        return True
+
+    async def send(self, message: Any) -> None:
+        """Send a message, waiting for room in the mailbox. When cancelled, it was not sent.
+
+        Raises:
+            pykka.ActorDeadError: the actor is gone, or went while this waited.
+            AskCycle: actors would wait for each other.
+        """
+        self._only_here("send")
+        await self._cell.put_when_room(message, None)
+
+    async def submit(self, message: Any) -> Reply[Any]:
+        """Ask without waiting for the answer: waits for room only, and gives the future answer."""
+        self._only_here("submit")
+        reply: Reply[Any] = Reply()
+        await self._cell.put_when_room(message, reply)
+        return reply
+
+    async def ask_async(self, message: Any, *, timeout_seconds: float | None = None) -> Any:
+        """Ask and wait for the answer inside trio.
+
+        When the caller is cancelled or the time is up, an `async def` handler working on it is cancelled too, a question
+        still in the mailbox is never run, and a late answer is dropped (law A5).
+
+        Raises:
+            pykka.ActorDeadError: the actor is gone, or went before it answered.
+            MailboxFull: there is no room for the question.
+            AskCycle: actors would wait for each other; the message names them.
+            AskTimeout: there was no answer within `timeout_seconds`.
+            Exception: whatever the handler raised.
+        """
+        cell = self._cell
+        reply: Reply[Any] = Reply()
+        edge = cell.system.begin_wait(cell)
+        try:
+            deliver(cell, message, reply)
+            if timeout_seconds is None:
+                return await reply.wait()
+            with trio.move_on_after(timeout_seconds):
+                return await reply.wait()
+        finally:
+            cell.system.end_wait(edge)
+        raise AskTimeout(f"{self} did not answer within {timeout_seconds} seconds")
+
+    def ask(self, message: Any, *, block: bool = True, timeout: float | None = None) -> Any:
+        """Pykka's ask: blocks for the answer, or gives a future with ``block=False``.
+
+        Raises:
+            WouldBlock: with ``block=True`` on the trio thread; use `ask_async`, or await the future.
+            pykka.ActorDeadError: the actor is gone.
+            pykka.Timeout: there was no answer within `timeout` seconds.
+        """
+        if block and trio.lowlevel.in_trio_task():
+            raise WouldBlock(
+                f"ask(block=True) would block the trio thread; use `await ref.ask_async(...)` for {self}"
+            )
+        reply: Reply[Any] = Reply()
+        deliver(self._cell, message, reply)
+        if not block:
+            return reply
+        try:
+            return reply.get(timeout=timeout)
+        except pykka.Timeout:
+            self._cell.system.run_soon(reply.abandon)
+            raise
+
+    def stop(self, *, block: bool = True, timeout: float | None = None) -> Any:
+        """Pykka's stop, a drain: messages sent before are handled first.
+
+        With ``block=True``, allowed on threads only, it gives whether the actor was alive. With ``block=False`` it gives
+        a future of that.
+        """
+        if block and trio.lowlevel.in_trio_task():
+            raise WouldBlock(f"stop(block=True) would block the trio thread; await stop(block=False) of {self}")
+        stopped: Reply[bool] = Reply()
+        drained: Reply[Any] = Reply()
+        drained.on_done = lambda done: stopped.set(done.error is None)
+        self._cell.system.run_soon(lambda: self._drain(drained))
+        return stopped.get(timeout=timeout) if block else stopped
+
+    def _drain(self, drained: Reply[Any]) -> None:
+        cell = self._cell
+        if self.actor_stopped.is_set():
+            drained.set_exception(pykka.ActorDeadError(f"{self} is gone"))
+            return
+        # A drain needs no room: it must work on a full mailbox too, and there is at most one that counts.
+        cell.drain(pykka.messages._ActorStop(), drained)
+
+    def kill(self) -> None:
+        """End the actor abnormally and at once: its handler is cancelled, its supervisor decides what follows."""
+        cell = self._cell
+        cell.system.run_soon(lambda: cell.request_kill(Killed(f"{cell.path} was killed")))
+
+    def notify(self, message: Any) -> None:
+        """Put a fact into the system lane, where it overtakes messages and needs no room.
+
+        For timers, for answers to what the actor itself asked for, and for what its supervisor has to say: their number
+        is bounded by what the actor started. Anybody else uses `send` or `tell`.
+        """
+        self._cell.system.run_soon(lambda: self._cell.notify(message))
+
+    def when_gone(self, callback: Callable[[BaseException | None], None]) -> None:
+        """Call `callback(reason)` on the trio thread once the actor is gone for good."""
+        self._cell.system.run_soon(lambda: self._cell.when_gone(callback))
+
+    async def wait_gone(self) -> BaseException | None:
+        """Wait until the actor is gone for good; gives the reason, None after a normal end."""
+        gone: Reply[BaseException | None] = Reply()
+        self.when_gone(lambda reason: None if gone.done or gone.abandoned else gone.set(reason))
+        return await gone.wait()
+
+    def _only_here(self, what: str) -> None:
+        if get_ident() != self._cell.system.thread_id:
+            raise WouldBlock(f"{what}() waits inside the trio run of {self}; elsewhere use tell() or ask()")
