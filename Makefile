@@ -19,8 +19,8 @@ ARGS ?=
 
 help: ## show this list
 	@printf '\n  \033[1mcallboard\033[0m\n\n'
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r target text; \
-		do printf '  \033[36m%-12s\033[0m %s\n' "$$target" "$$text"; done
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r target text; \
+		do printf '  make \033[36m%-7s\033[0m %s\n' "$$target" "$$text"; done
 	@printf '\n'
 
 demo: $(VENV)/.installed ## start a node with a real agent and its page, and open the page
@@ -40,7 +40,7 @@ check: $(VENV)/.installed-dev ## formatting, lint, types and layers
 clean: ## remove the virtual environment, caches and built files
 	@rm -rf $(VENV) build dist src/callboard.egg-info .coverage htmlcov
 	@rm -rf .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
-	@find actors benchmarks examples runtime src tests transport -name __pycache__ -type d -prune -exec rm -rf {} +
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # pip is the last thing that venv puts in: an environment without it was not finished.
 $(BIN)/pip:

@@ -75,9 +75,23 @@ class Actor(pykka.Actor):
         """The system that this actor lives in."""
         return self._cell.system
 
+    @property
+    def restarts(self) -> int:
+        """How many times this actor was restarted."""
+        return self._cell.restarts
+
+    @property
+    def waiting_messages(self) -> int:
+        """How many messages wait in the mailbox."""
+        return len(self._cell.queue)
+
     def stop(self) -> None:
         """Stop this actor after the messages that wait already (a drain)."""
         self._cell.drain(pykka.messages._ActorStop(), Reply())
+
+    def stop_now(self) -> None:
+        """Stop this actor after the message in hand; those that wait are offered to `on_undelivered`."""
+        self._cell.control(self._cell.begin_stop)
 
     def watch(self, ref: Ref[Any]) -> None:
         """Receive one `ActorExited` when `ref` is gone for good; at once if it is (law A9)."""

@@ -15,7 +15,8 @@ import pykka
 import pykka.messages
 import trio
 
-from .errors import AskTimeout, Killed, WouldBlock
+from .deadletters import DeathReason
+from .errors import AskTimeout, Killed, MailboxFull, WouldBlock
 from .reply import Reply
 
 if TYPE_CHECKING:
@@ -121,6 +122,16 @@ class Ref(pykka.ActorRef[A]):
         except pykka.ActorDeadError:
             return False
         return True
+
+    def forward(self, message: Any, reply: Reply[Any] | None) -> None:
+        """Pass on a message with the reply address that it came with; never raises, an asker hears of a failure."""
+        try:
+            deliver(self._cell, message, reply)
+        except (pykka.ActorDeadError, MailboxFull) as error:
+            if reply is not None:
+                reply.set_exception(error)
+            elif isinstance(error, MailboxFull):
+                self._cell.bury(message, DeathReason.DROPPED, error)
 
     async def send(self, message: Any) -> None:
         """Send a message, waiting for room in the mailbox. When cancelled, it was not sent.

@@ -1,0 +1,126 @@
+"""Sessions, runs and their actors: what callboard is about.
+
+General layout, bottom-up: `errors`, `limits`, `ids`, `events`, `grammar`, `commands`, `log` and `runs` are plain data and
+rules; `journal` is the port to durability, `memory_journal` its first implementation, `ledger` a session's write-ahead;
+`messages` is what the actors say to each other; `agent`, `session`, `supervisor`, `registry` and `tickets` are the actors;
+`app` is what a platform brings. Knows the actor kernel, and no WebSocket, HTTP, command line or environment.
+"""
+
+from .agent import Agent, Receipt
+from .app import App
+from .commands import CommandEntry, CommandMemory, Result, Verdict
+from .errors import (
+    AgentError,
+    CommandRefused,
+    EventRefused,
+    Fenced,
+    GrammarError,
+    InvalidEvent,
+    RunEnded,
+    SessionQuarantined,
+    StoreFailed,
+    StoreUnavailable,
+    TicketRefused,
+    TooManyTickets,
+    UnknownRun,
+)
+from .events import TERMINALS, Event, Position, Record
+from .grammar import RunGrammar
+from .ids import Ids, SessionKey, session_id
+from .journal import Appended, Batch, Done, Journal, Opened, Token
+from .ledger import Ledger
+from .limits import Limits
+from .log import Behind, Log, LogGap
+from .memory_journal import MemoryJournal
+from .messages import (
+    Attach,
+    Attached,
+    CloseReason,
+    Connection,
+    Detach,
+    Exchange,
+    Locate,
+    Message,
+    PublishAlone,
+    ReleaseSession,
+    Route,
+    RunCommand,
+    StartFrom,
+)
+from .node import Node
+from .registry import Registry, RegistryEntries, ReportEntries
+from .runs import OpenRun, Runs
+from .session import Session, SessionNode
+from .supervisor import SessionSupervisor
+from .tickets import Grant, IssueTicket, TakeTicket, TicketBook, TicketOffice, TicketsWaiting
+
+__all__ = [
+    "TERMINALS",
+    "Agent",
+    "AgentError",
+    "App",
+    "Appended",
+    "Attach",
+    "Attached",
+    "Batch",
+    "Behind",
+    "CloseReason",
+    "CommandEntry",
+    "CommandMemory",
+    "CommandRefused",
+    "Connection",
+    "Detach",
+    "Done",
+    "Event",
+    "EventRefused",
+    "Exchange",
+    "Fenced",
+    "GrammarError",
+    "Grant",
+    "Ids",
+    "InvalidEvent",
+    "IssueTicket",
+    "Journal",
+    "Ledger",
+    "Limits",
+    "Locate",
+    "Log",
+    "LogGap",
+    "MemoryJournal",
+    "Message",
+    "Node",
+    "OpenRun",
+    "Opened",
+    "Position",
+    "PublishAlone",
+    "Receipt",
+    "Record",
+    "Registry",
+    "RegistryEntries",
+    "ReleaseSession",
+    "ReportEntries",
+    "Result",
+    "Route",
+    "RunCommand",
+    "RunEnded",
+    "RunGrammar",
+    "Runs",
+    "Session",
+    "SessionKey",
+    "SessionNode",
+    "SessionQuarantined",
+    "SessionSupervisor",
+    "StartFrom",
+    "StoreFailed",
+    "StoreUnavailable",
+    "TakeTicket",
+    "TicketBook",
+    "TicketOffice",
+    "TicketRefused",
+    "TicketsWaiting",
+    "Token",
+    "TooManyTickets",
+    "UnknownRun",
+    "Verdict",
+    "session_id",
+]

@@ -1,0 +1,105 @@
+"""What a session remembers of its devices' commands, so that none runs twice (law S5). No clock, no I/O.
+
+A device counts its commands upwards. For each device the highest id and the last 128 results are kept; the 256 devices
+used last are remembered.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections import OrderedDict
+from typing import Any
+
+import attrs
+
+__all__ = ["CommandEntry", "CommandMemory", "Result", "Verdict"]
+
+RESULTS_PER_DEVICE = 128
+DEVICES = 256
+
+
+@attrs.frozen
+class Result:
+    """The answer to one command: either `ok`, or `error` with code, message and retry. `seq` is where its effect is."""
+
+    id: int
+    ok: dict[str, Any] | None = None
+    error_code: str | None = None
+    error_message: str = ""
+    retry: bool = False
+    seq: int | None = None
+
+
+@attrs.frozen
+class CommandEntry:
+    """What the journal keeps of a command: who asked what, and the result; None while an author's op is under way."""
+
+    device: str
+    id: int
+    fingerprint: bytes
+    result: Result | None
+
+
+class Verdict(enum.Enum):
+    """What a command's id says before anything is done."""
+
+    NEW = "new"
+    KNOWN = "known"
+    """Its first answer is repeated; nothing is done."""
+    UNDER_WAY = "under_way"
+    """It was accepted and its answer is not durable yet; it will come by itself."""
+    EXPIRED = "expired_id"
+    CONFLICT = "id_conflict"
+
+
+@attrs.define(eq=False)
+class _Device:
+    highest: int = 0
+    entries: OrderedDict[int, CommandEntry] = attrs.field(factory=OrderedDict)
+
+
+class CommandMemory:
+    """The memory of one session."""
+
+    def __init__(self) -> None:
+        self._devices: OrderedDict[str, _Device] = OrderedDict()
+
+    def highest(self, device: str) -> int:
+        """The highest id known of a device; 0 if there is none."""
+        known = self._devices.get(device)
+        return 0 if known is None else known.highest
+
+    def judge(self, device: str, id: int, fingerprint: bytes) -> tuple[Verdict, Result | None]:
+        """What is to be done about a command; the result is there when it is `KNOWN`."""
+        known = self._devices.get(device)
+        if known is None:
+            # A forgotten device must not run its old commands again; a fresh one begins with 1.
+            return (Verdict.NEW if id == 1 else Verdict.EXPIRED), None
+        self._devices.move_to_end(device)
+        entry = known.entries.get(id)
+        if entry is not None:
+            if entry.fingerprint != fingerprint:
+                return Verdict.CONFLICT, None
+            return (Verdict.UNDER_WAY if entry.result is None else Verdict.KNOWN), entry.result
+        if id <= known.highest - RESULTS_PER_DEVICE:
+            return Verdict.EXPIRED, None
+        return Verdict.NEW, None
+
+    def remember(self, entry: CommandEntry) -> None:
+        """Keep an accepted command, or its result in place of the note that it is under way."""
+        known = self._devices.setdefault(entry.device, _Device())
+        self._devices.move_to_end(entry.device)
+        known.entries[entry.id] = entry
+        known.highest = max(known.highest, entry.id)
+        for id in [id for id in known.entries if id <= known.highest - RESULTS_PER_DEVICE]:
+            del known.entries[id]
+        while len(self._devices) > DEVICES:
+            self._devices.popitem(last=False)
+
+    def under_way(self) -> list[CommandEntry]:
+        """The commands whose op a crash cut short, if this memory was just read from a journal."""
+        return [entry for known in self._devices.values() for entry in known.entries.values() if entry.result is None]
+
+    def entries(self) -> list[CommandEntry]:
+        """All that is remembered, in an order from which `remember` makes the same memory."""
+        return [entry for known in self._devices.values() for entry in known.entries.values()]

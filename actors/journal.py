@@ -1,0 +1,97 @@
+"""The journal: the port behind which records become durable. Every implementation passes the same contract suite.
+
+Promises of an implementation:
+
+- `open` waits behind earlier appends of that session, and fences their tokens: an append with an older token fails with
+  `Fenced` and changes nothing.
+- `append` never blocks. A batch is taken as a whole or not at all; `done` is called on the trio thread, later or at once,
+  exactly once, with None or the error.
+- Positions have no gaps: the first record of a batch is one beyond the head.
+- `read` gives a contiguous stretch.
+- `open` mints a new epoch whenever it cannot be proven that every record ever shown is still there. The session asks for
+  one, in a batch, when a client has seen more than the journal has.
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Callable, Sequence
+
+import attrs
+
+from .commands import CommandEntry
+from .events import Record
+from .ids import SessionKey
+
+__all__ = ["Appended", "Batch", "Done", "Journal", "Opened", "Token"]
+
+
+@attrs.frozen
+class Token:
+    """The right of one incarnation of a session to append; a higher `generation` fences a lower one."""
+
+    session: str
+    generation: int
+
+
+@attrs.frozen(eq=False)
+class Batch:
+    """What is made durable together: records, commands with their results, and a new epoch if there is to be one."""
+
+    records: tuple[Record, ...] = ()
+    commands: tuple[CommandEntry, ...] = ()
+    epoch: str | None = None
+
+
+@attrs.frozen(eq=False)
+class Opened:
+    """A session as the journal has it: `first` is its oldest record kept, `head` its newest, 0 for none.
+
+    An empty session has `first` 1 and `head` 0. `commands` come in an order from which a `CommandMemory` can be made.
+    """
+
+    token: Token
+    epoch: str
+    first: int
+    head: int
+    commands: tuple[CommandEntry, ...]
+
+
+@attrs.frozen
+class Appended:
+    """A batch is durable; `first` is the oldest record that the journal keeps now."""
+
+    first: int
+
+
+Done = Callable[[Appended | BaseException], None]
+
+
+class Journal(abc.ABC):
+    """The durable log of records of all sessions."""
+
+    @abc.abstractmethod
+    async def open(self, key: SessionKey) -> Opened:
+        """Open a session for a new incarnation, making it if it does not exist.
+
+        Raises:
+            StoreUnavailable: the store does not answer.
+        """
+
+    @abc.abstractmethod
+    def append(self, token: Token, first_seq: int, batch: Batch, done: Done) -> None:
+        """Make a batch durable; never blocks. `done` hears `Appended`, or Fenced, or StoreUnavailable."""
+
+    @abc.abstractmethod
+    async def read(self, session: str, after: int, *, max_records: int, max_bytes: int) -> Sequence[Record]:
+        """The records that follow `after`, at most so many and, but for the first one, so many bytes.
+
+        What is no longer kept is skipped: the first record given then has a seq beyond ``after + 1``.
+        """
+
+    @abc.abstractmethod
+    async def sessions(self, user: str) -> Sequence[SessionKey]:
+        """The sessions of a user, in order of their making."""
+
+    async def aclose(self) -> None:  # noqa: B027 - many have nothing to close
+        """Make durable what was appended, and let go of files and connections."""

@@ -1,0 +1,152 @@
+"""Write-ahead for one session: positions are given at once, shown only when the journal has them (law S3).
+
+What is added while an append is under way goes into the next one, so a slow disk makes batches, not queues. One append is
+in flight at a time; its failure ends the incarnation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import attrs
+
+from .commands import CommandEntry
+from .errors import StoreFailed, StoreUnavailable
+from .events import Event, Record
+from .journal import Appended, Batch, Journal, Opened
+from .log import Log
+
+__all__ = ["Ledger"]
+
+Settled = Callable[[BaseException | None], None]
+
+
+@attrs.define(eq=False)
+class _Pending:
+    records: list[Record] = attrs.field(factory=list)
+    commands: list[CommandEntry] = attrs.field(factory=list)
+    settled: list[Settled] = attrs.field(factory=list)
+    epoch: str | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self.records or self.commands or self.epoch)
+
+
+class Ledger:
+    """What one incarnation of a session adds to its journal.
+
+    Args:
+        journal: where it goes.
+        opened: the session as the journal gave it.
+        log: what connections see.
+        now_ms: Unix milliseconds.
+        answered: hears the journal's answer to the n-th append; it has to call `answer` with it, in the actor's own
+            turn.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        opened: Opened,
+        log: Log,
+        now_ms: Callable[[], int],
+        answered: Callable[[int, Appended | BaseException], None],
+    ) -> None:
+        self.log = log
+        self._journal = journal
+        self._token = opened.token
+        self._now_ms = now_ms
+        self._answered = answered
+        self._head = opened.head
+        self._at = 0
+        self._pending = _Pending()
+        self._in_flight: _Pending | None = None
+        self.appends = 0
+        self.undurable_bytes = 0
+
+    @property
+    def next_seq(self) -> int:
+        """The seq that the next event gets."""
+        return self._head + 1
+
+    @property
+    def settled(self) -> bool:
+        """Whether everything added is durable."""
+        return self._in_flight is None and not self._pending
+
+    @property
+    def waiting(self) -> bool:
+        """Whether an append is in flight."""
+        return self._in_flight is not None
+
+    def add(self, event: Event) -> Record:
+        """Give an event its position and time; it is durable, and shown, later."""
+        # A clock that is set back must not make a session's times run backwards.
+        self._at = max(self._at, self._now_ms())
+        self._head += 1
+        record = Record.of(event, self._head, self._at)
+        self._pending.records.append(record)
+        self.undurable_bytes += len(record.encoded)
+        return record
+
+    def remember(self, entry: CommandEntry) -> None:
+        """Have a command kept, in one batch with what else is added in this turn."""
+        self._pending.commands.append(entry)
+
+    def renew(self, epoch: str) -> None:
+        """Have the history go on under a new epoch."""
+        self._pending.epoch = epoch
+
+    def when_durable(self, settled: Settled) -> None:
+        """Call `settled(None)` once all that was added so far is durable, or with the error if it never will be."""
+        self._pending.settled.append(settled)
+
+    def flush(self) -> bool:
+        """Give what is added to the journal, unless an append is in flight. Whether one was begun."""
+        if self._in_flight is not None or not self._pending:
+            return False
+        batch, self._pending = self._pending, _Pending()
+        self._in_flight = batch
+        self.appends += 1
+        number = self.appends
+        self._journal.append(
+            self._token,
+            batch.records[0].seq if batch.records else self._head + 1,
+            Batch(tuple(batch.records), tuple(batch.commands), batch.epoch),
+            lambda outcome: self._answered(number, outcome),
+        )
+        return True
+
+    def answer(self, number: int, outcome: Appended | BaseException) -> None:
+        """Take the journal's answer: show the records and tell who waited.
+
+        Raises:
+            StoreFailed: the append failed; whoever waits for this batch or the next has been told StoreUnavailable.
+        """
+        batch = self._in_flight
+        if batch is None or number != self.appends:
+            return  # it came after the time-out, to which the incarnation has fallen already
+        self._in_flight = None
+        if isinstance(outcome, BaseException):
+            self.fail(batch, outcome)
+        assert isinstance(outcome, Appended)
+        self.log.extend(batch.records, outcome.first)
+        if batch.epoch is not None:
+            self.log.epoch = batch.epoch
+        self.undurable_bytes -= sum(len(record.encoded) for record in batch.records)
+        for settled in batch.settled:
+            settled(None)
+
+    def time_out(self, number: int) -> None:
+        """The n-th append got no answer in time. Raises StoreFailed if it is still in flight."""
+        batch = self._in_flight
+        if batch is not None and number == self.appends:
+            self._in_flight = None
+            self.fail(batch, TimeoutError("the journal did not answer"))
+
+    def fail(self, batch: _Pending, error: BaseException) -> None:
+        """Tell all that wait that the store is unavailable, and raise StoreFailed."""
+        unavailable = StoreUnavailable(f"the journal took nothing: {type(error).__name__}")
+        for settled in (*batch.settled, *self._pending.settled):
+            settled(unavailable)
+        raise StoreFailed(f"an append of {len(batch.records)} records failed") from error

@@ -1,0 +1,110 @@
+"""A journal in memory: for development, tests, and platforms that keep their history elsewhere.
+
+Records live as long as the process: they survive the crash of a session, not that of the node.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+
+import attrs
+import trio
+
+from .commands import CommandMemory
+from .errors import Fenced, StoreUnavailable
+from .events import Record
+from .ids import SessionKey
+from .journal import Appended, Batch, Done, Journal, Opened, Token
+
+__all__ = ["MemoryJournal"]
+
+
+@attrs.define(eq=False)
+class _Stream:
+    key: SessionKey
+    epoch: str
+    generation: int = 0
+    head: int = 0
+    records: deque[Record] = attrs.field(factory=deque)
+    memory: CommandMemory = attrs.field(factory=CommandMemory)
+
+
+class MemoryJournal(Journal):
+    """Keeps the newest `retained_records` of each session, and `max_bytes` of records in all.
+
+    Args:
+        new_epoch: makes an epoch, 16 hex digits.
+        retained_records: records kept of one session; older ones are dropped.
+        max_bytes: encoded bytes kept in all; at the bound appends fail with StoreUnavailable.
+    """
+
+    def __init__(
+        self, new_epoch: Callable[[], str], *, retained_records: int = 10_000, max_bytes: int = 1_073_741_824
+    ) -> None:
+        self._new_epoch = new_epoch
+        self._retained = retained_records
+        self._max_bytes = max_bytes
+        self._bytes = 0
+        self._streams: dict[str, _Stream] = {}
+        self._users: dict[str, list[SessionKey]] = {}
+
+    async def open(self, key: SessionKey) -> Opened:
+        """See `Journal.open`."""
+        await trio.lowlevel.checkpoint()
+        stream = self._streams.get(key.id)
+        if stream is None:
+            stream = self._streams[key.id] = _Stream(key, self._new_epoch())
+            self._users.setdefault(key.user, []).append(key)
+        stream.generation += 1
+        return Opened(
+            Token(key.id, stream.generation),
+            stream.epoch,
+            stream.records[0].seq if stream.records else stream.head + 1,
+            stream.head,
+            tuple(stream.memory.entries()),
+        )
+
+    def append(self, token: Token, first_seq: int, batch: Batch, done: Done) -> None:
+        """See `Journal.append`; here `done` is called at once."""
+        stream = self._streams[token.session]
+        if token.generation != stream.generation:
+            done(Fenced(f"session {token.session} was opened anew; this token is of an earlier incarnation"))
+            return
+        assert not batch.records or first_seq == stream.head + 1, (first_seq, stream.head)
+        size = sum(len(record.encoded) for record in batch.records)
+        if self._bytes + size > self._max_bytes:
+            done(StoreUnavailable(f"the journal holds {self._bytes} bytes; {self._max_bytes} are allowed"))
+            return
+        self._bytes += size
+        for record in batch.records:
+            stream.records.append(record)
+            stream.head = record.seq
+        while len(stream.records) > self._retained:
+            self._bytes -= len(stream.records.popleft().encoded)
+        stream.epoch = batch.epoch or stream.epoch
+        for entry in batch.commands:
+            stream.memory.remember(entry)
+        done(Appended(stream.records[0].seq if stream.records else stream.head + 1))
+
+    async def read(self, session: str, after: int, *, max_records: int, max_bytes: int) -> Sequence[Record]:
+        """See `Journal.read`."""
+        await trio.lowlevel.checkpoint()
+        stream = self._streams.get(session)
+        if stream is None or not stream.records:
+            return ()
+        first = stream.records[0].seq
+        taken: list[Record] = []
+        size = 0
+        for index in range(max(0, after + 1 - first), len(stream.records)):
+            record = stream.records[index]
+            size += len(record.encoded)
+            if len(taken) >= max_records or (taken and size > max_bytes):
+                break
+            taken.append(record)
+        return taken
+
+    async def sessions(self, user: str) -> Sequence[SessionKey]:
+        """See `Journal.sessions`."""
+        await trio.lowlevel.checkpoint()
+        return tuple(self._users.get(user, ()))

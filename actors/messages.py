@@ -1,0 +1,332 @@
+"""What the actors of this layer say to each other. Requests are imperatives, facts are in the past tense."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import attrs
+
+from ..runtime import Ref, Reply
+from .commands import Result
+from .events import Event
+from .ids import SessionKey
+from .journal import Appended
+from .log import Log
+
+__all__ = [
+    "Attach",
+    "Attached",
+    "BecameBusy",
+    "BecameIdle",
+    "CloseReason",
+    "Connection",
+    "Detach",
+    "EnsureSession",
+    "Exchange",
+    "Leave",
+    "Locate",
+    "Message",
+    "Perform",
+    "Publish",
+    "PublishAlone",
+    "ReleaseSession",
+    "ReportChildren",
+    "ReportRuns",
+    "Reroute",
+    "Route",
+    "RouteOfRun",
+    "RunCommand",
+    "RunOpened",
+    "RunTimedOut",
+    "SessionRefused",
+    "SessionStarted",
+    "SessionUp",
+    "StartFrom",
+    "StoreAnswered",
+    "StoreTimedOut",
+    "Sweep",
+    "WithdrawIdle",
+]
+
+
+class CloseReason(enum.Enum):
+    """Why a session closes a connection; the transport knows the code for each."""
+
+    SUPERSEDED = "superseded"
+    """The same device has connected anew."""
+    DRAINING = "draining"
+    """The session stops in order."""
+
+
+class Connection(Protocol):
+    """One WebSocket, as its session sees it. All methods are plain, never wait, and never raise."""
+
+    id: str
+
+    def wake(self) -> None:
+        """The log has grown."""
+
+    def deliver(self, result: Result) -> None:
+        """Here is the answer to a command of this connection's device."""
+
+    def close(self, reason: CloseReason) -> None:
+        """Close the WebSocket."""
+
+    def session_failed(self) -> None:
+        """The session's actor failed: attach anew, at the position that was reached."""
+
+
+@attrs.frozen
+class Exchange:
+    """An earlier message of the user, and the result of its run; None if that did not complete."""
+
+    text: str
+    answer: Any
+
+
+@attrs.frozen
+class Message:
+    """What an agent works on. `history` holds the session's earlier exchanges, oldest first."""
+
+    text: str
+    run: str
+    session: str
+    user: str
+    agent: str
+    history: tuple[Exchange, ...] = ()
+
+
+@attrs.define(eq=False)
+class Route:
+    """Where a session is. Good until the registry withdraws it; then ask the registry again."""
+
+    key: SessionKey
+    ref: Ref[Any]
+    withdrawn: bool = False
+
+
+# -- to the registry
+
+
+@attrs.frozen
+class Locate:
+    """Ask for the route to a session, which is started if it is not there. The answer is a `Route`."""
+
+    key: SessionKey
+
+
+@attrs.frozen
+class RouteOfRun:
+    """Ask for the route to the session of a run. The answer is a `Route`."""
+
+    run: str
+
+
+@attrs.frozen
+class SessionStarted:
+    """A supervisor has this session, ready for messages."""
+
+    key: SessionKey
+    ref: Ref[Any]
+    supervisor: Ref[Any]
+
+
+@attrs.frozen
+class SessionRefused:
+    """A supervisor could not start the session."""
+
+    key: SessionKey
+    error: Exception
+
+
+@attrs.frozen
+class WithdrawIdle:
+    """A supervisor wants an idle session to leave: give no more routes to it, then tell it to go."""
+
+    key: SessionKey
+    ref: Ref[Any]
+
+
+@attrs.frozen
+class RunOpened:
+    """A session has started the agent of a run."""
+
+    run: str
+    key: SessionKey
+    agent: Ref[Any]
+
+
+@attrs.frozen(eq=False)
+class Reroute:
+    """A message that met a session on its way out: route it once more."""
+
+    key: SessionKey
+    message: Any
+    reply: Reply[Any] | None
+
+
+# -- to the session supervisor
+
+
+@attrs.frozen
+class EnsureSession:
+    """Have this session, and say so to the registry."""
+
+    key: SessionKey
+
+
+@attrs.frozen
+class ReportChildren:
+    """A restarted registry asks for all sessions."""
+
+
+@attrs.frozen
+class BecameIdle:
+    """A session has neither connections nor runs any more."""
+
+    id: str
+
+
+@attrs.frozen
+class BecameBusy:
+    """A session has a connection or a run again, or one came while it was to leave."""
+
+    id: str
+
+
+@attrs.frozen
+class ReleaseSession:
+    """Ask to end a session's quarantine. The answer says whether there was one."""
+
+    id: str
+
+
+@attrs.frozen
+class SessionUp:
+    """The supervisor's own note: `on_start` of a session has ended, with this error or well."""
+
+    key: SessionKey
+    error: BaseException | None
+
+
+@attrs.frozen
+class Sweep:
+    """The supervisor's own tick: look for idle sessions and quarantines that are over."""
+
+
+# -- to a session
+
+
+@attrs.frozen
+class StartFrom:
+    """Where a connection wants to begin: after a position, with the last `last` records, or at the first one kept.
+
+    All three None: with as many of the last ones as the node gives by default.
+    """
+
+    epoch: str | None = None
+    seq: int | None = None
+    last: int | None = None
+    first: bool = False
+
+
+@attrs.frozen(eq=False)
+class Attach:
+    """Ask to attach a connection. The answer is `Attached`."""
+
+    connection: Connection
+    device: str
+    start: StartFrom
+
+
+@attrs.frozen(eq=False)
+class Attached:
+    """The verdict on an `Attach`. `cursor` is the seq after which the connection begins."""
+
+    log: Log
+    mode: str
+    cursor: int
+    last_id: int
+    read: Callable[[int, int], Any]
+    """``await read(after, max_bytes)`` gives older records from the journal."""
+
+
+@attrs.frozen(eq=False)
+class Detach:
+    """A connection is gone."""
+
+    connection: Connection
+
+
+@attrs.frozen(eq=False)
+class RunCommand:
+    """A command of a connection's device; its result comes by `Connection.deliver`."""
+
+    connection: Connection
+    device: str
+    id: int
+    op: str
+    data: dict[str, Any]
+    run: str | None
+
+
+@attrs.frozen(eq=False)
+class Publish:
+    """An agent's event, the `n`-th of its run. The answer, once it is durable, is its `Position`."""
+
+    run: str
+    n: int
+    event: Event
+    tool: str = ""
+
+
+@attrs.frozen(eq=False)
+class PublishAlone:
+    """An author's event outside of any run. The answer, once it is durable, is its `Position`."""
+
+    type: str
+    data: dict[str, Any]
+
+
+@attrs.frozen
+class RunTimedOut:
+    """A run's deadline has passed."""
+
+    run: str
+
+
+@attrs.frozen
+class Leave:
+    """The registry gives no more routes to this session: stop, unless something came in meanwhile."""
+
+
+@attrs.frozen
+class ReportRuns:
+    """A restarted registry asks for the session's open runs."""
+
+
+@attrs.frozen(eq=False)
+class StoreAnswered:
+    """The journal's answer to the session's one append in flight, the `append`-th of this incarnation."""
+
+    append: int
+    outcome: Appended | BaseException
+
+
+@attrs.frozen
+class StoreTimedOut:
+    """The journal has not answered the `append`-th append of this incarnation in time."""
+
+    append: int
+
+
+# -- to an agent
+
+
+@attrs.frozen(eq=False)
+class Perform:
+    """Do the work of one run."""
+
+    message: Message

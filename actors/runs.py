@@ -1,0 +1,110 @@
+"""The runs of a session, folded from its records: which are open, and what was said and answered so far.
+
+The same fold serves a session at work, record by record, and one that is read back from the journal, so the two cannot
+differ.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Any
+
+import attrs
+
+from ..runtime import Ref, Timer
+from .events import TERMINALS, Event, Record
+from .grammar import RunGrammar
+from .messages import Exchange
+
+__all__ = ["OpenRun", "Runs"]
+
+# Ended runs that `cancel` still answers with "ended" and not with unknown_run; far more than a page shows at once.
+ENDED = 1_024
+
+
+@attrs.define(eq=False)
+class OpenRun:
+    """A run without its terminal event. `last_n` is the highest event number taken from its agent."""
+
+    id: str
+    grammar: RunGrammar
+    last_n: int = 0
+    started_ms: dict[str, int] = attrs.field(factory=dict)
+    """When each open call began, Unix milliseconds."""
+    agent: Ref[Any] | None = None
+    timer: Timer | None = None
+
+
+class Runs:
+    """All runs of one session that matter now."""
+
+    def __init__(self, exchanges: int) -> None:
+        self._exchanges = exchanges
+        self.open: dict[str, OpenRun] = {}
+        self._ended: OrderedDict[str, None] = OrderedDict()
+        self._said: OrderedDict[str, Exchange] = OrderedDict()
+
+    def ended(self, run: str) -> bool:
+        """Whether this run has ended, as far as is remembered."""
+        return run in self._ended
+
+    def history(self, before: str) -> tuple[Exchange, ...]:
+        """What was said and answered, oldest first, in runs that began before `before`."""
+        taken: list[Exchange] = []
+        for run, exchange in self._said.items():
+            if run == before:
+                break
+            taken.append(exchange)
+        return tuple(taken)
+
+    def apply(self, event: Event, record: Record, tool: str = "") -> None:
+        """Take an event of a run as having happened. Raises GrammarError if it is out of place."""
+        assert event.run is not None
+        run = self.open.get(event.run)
+        if run is None:
+            run = OpenRun(event.run, RunGrammar(event.run))
+        run.grammar.apply(event.type, event.call, tool)
+        self._note(run, event.type, event.call, record)
+
+    def read_back(self, record: Record) -> None:
+        """Take a record from the journal as having happened."""
+        if record.run is None:
+            return
+        run = self.open.get(record.run)
+        if run is None:
+            run = OpenRun(record.run, RunGrammar(record.run))
+            run.grammar.started = True  # its agent_started may be older than what the journal keeps
+        call, tool = None, ""
+        if record.type in ("tool_executing", "tool_completed"):
+            data = record.data()
+            call, tool = data["call"], data["tool"]
+            if record.type == "tool_completed" and call not in run.grammar.open_calls:
+                run.grammar.open_calls[call] = tool  # so may its tool_executing
+        if record.type != "agent_started":
+            run.grammar.apply(record.type, call, tool)
+        number = record.id.rpartition("/")[2]
+        if number.isdigit():
+            run.last_n = int(number)
+        self._note(run, record.type, call, record)
+
+    def _note(self, run: OpenRun, type: str, call: str | None, record: Record) -> None:
+        if type in TERMINALS:
+            self.open.pop(run.id, None)
+            self._ended[run.id] = None
+            if len(self._ended) > ENDED:
+                self._ended.popitem(last=False)
+            said = self._said.get(run.id)
+            if said is not None and type == "agent_completed":
+                self._said[run.id] = Exchange(said.text, record.data()["result"])
+            return
+        self.open[run.id] = run
+        if type == "agent_started":
+            self._said[run.id] = Exchange(record.data()["input"], None)
+            if len(self._said) > self._exchanges:
+                self._said.popitem(last=False)
+        elif type == "tool_executing":
+            assert call is not None
+            run.started_ms[call] = record.at
+        elif type == "tool_completed":
+            assert call is not None
+            run.started_ms.pop(call, None)
