@@ -1,9 +1,10 @@
 """Sessions, runs and their actors: what callboard is about.
 
-General layout, bottom-up: `errors`, `limits`, `ids`, `events`, `grammar`, `commands`, `log` and `runs` are plain data and
-rules; `journal` is the port to durability, `memory_journal` its first implementation, `ledger` a session's write-ahead;
-`messages` is what the actors say to each other; `agent`, `session`, `supervisor`, `registry` and `tickets` are the actors;
-`app` is what a platform brings. Knows the actor kernel, and no WebSocket, HTTP, command line or environment.
+General layout, bottom-up: `errors`, `limits`, `ids`, `events`, `grammar`, `commands`, `log` and `runs` are plain data
+and rules; `journal` is the port to durability, `memory_journal` its first implementation, `ledger` a session's
+write-ahead; `messages` is what the actors say to each other; `agent`, `session`, `supervisor`, `registry` and
+`tickets` are the actors; `app` is what a platform brings. Knows the actor kernel, and no WebSocket, HTTP, command line
+or environment.
 """
 
 from .agent import Agent, Receipt
@@ -41,6 +42,7 @@ from .messages import (
     Exchange,
     Locate,
     Message,
+    Mode,
     PublishAlone,
     ReleaseSession,
     Route,
@@ -50,7 +52,7 @@ from .messages import (
 from .node import Node
 from .registry import Registry, RegistryEntries, ReportEntries
 from .runs import OpenRun, Runs
-from .session import Session, SessionNode
+from .session import RunObserver, Session, SessionNode
 from .supervisor import SessionSupervisor
 from .tickets import Grant, IssueTicket, TakeTicket, TicketBook, TicketOffice, TicketsWaiting
 
@@ -88,6 +90,7 @@ __all__ = [
     "LogGap",
     "MemoryJournal",
     "Message",
+    "Mode",
     "Node",
     "OpenRun",
     "Opened",
@@ -104,6 +107,7 @@ __all__ = [
     "RunCommand",
     "RunEnded",
     "RunGrammar",
+    "RunObserver",
     "Runs",
     "Session",
     "SessionKey",

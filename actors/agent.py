@@ -1,7 +1,8 @@
 """`Agent`: the code that does the work of a run, as authors write it.
 
 One agent is made for each run. It lives under the session's supervision: when it raises, hangs past its deadline or is
-cancelled, the session writes the run's one terminal event (law S6). Its events go to the session by the registry's route.
+cancelled, the session writes the run's one terminal event (law S6). Its events go to the session by the registry's
+route.
 """
 
 from __future__ import annotations
@@ -64,6 +65,12 @@ class Agent(Actor):
 
     _work: _Work
     _message: Message
+    _route: Route
+    _grammar: RunGrammar
+    _room: trio.Event
+    _n: int
+    _calls: int
+    _undurable: int
 
     async def run(self, message: Message) -> Any:
         """Do the work. What is returned, any JSON value, becomes the `result` of `agent_completed`.
@@ -127,9 +134,7 @@ class Agent(Actor):
         room, self._room = self._room, trio.Event()
         room.set()
 
-    async def tool(
-        self, name: str, arguments: Mapping[str, Any], function: Callable[[], T | Awaitable[T]]
-    ) -> T:
+    async def tool(self, name: str, arguments: Mapping[str, Any], function: Callable[[], T | Awaitable[T]]) -> T:
         """Call a tool, between its `tool_executing` and its `tool_completed`.
 
         A plain `function` runs in a worker thread, an async one here. Its result has to be JSON data. If it raises, the
@@ -179,7 +184,7 @@ class Agent(Actor):
         self._room = trio.Event()
         self._grammar = RunGrammar(message.run)
         self._grammar.apply("agent_started", None)
-        self._route: Route = await self._find_route()
+        self._route = await self._find_route()
         started = trio.current_time()
         try:
             result = await self.run(message)

@@ -37,7 +37,7 @@ class App:
 
     @default_agent.default
     def _first(self) -> str:
-        return next(iter(self.agents)) if isinstance(self.agents, Mapping) and self.agents else ""
+        return next(iter(self.agents), "")
 
     @default_agent.validator
     def _known(self, _: attrs.Attribute[str], value: str) -> None:

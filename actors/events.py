@@ -1,7 +1,8 @@
 """Events and records: immutable, checked and encoded once, at `emit`.
 
 An event's JSON is made here, and nowhere again: a record adds its position and time in front, a connection puts records
-side by side into a frame. What JSON or JavaScript could not hold exactly is refused while the agent can still hear of it.
+side by side into a frame. What JSON or JavaScript could not hold exactly is refused while the agent can still hear of
+it.
 """
 
 from __future__ import annotations
@@ -91,7 +92,9 @@ class Event:
         body = b'"id":' + id_json + b',"type":' + type_json
         if run is not None:
             body += b',"run":' + run_json
-        return cls(id, type, run, data.get("call") if fields and "call" in fields else None, body + b',"data":' + encoded)
+        return cls(
+            id, type, run, data.get("call") if fields and "call" in fields else None, body + b',"data":' + encoded
+        )
 
 
 @attrs.frozen(eq=False)
@@ -146,6 +149,4 @@ def check_json(value: Any, max_depth: int, path: str = "data") -> None:
         for index, item in enumerate(value):
             check_json(item, max_depth - 1, f"{path}[{index}]")
     else:
-        raise InvalidEvent(
-            f"{path} is of type {kind.__name__}; allowed are dict, list, str, int, float, bool and None"
-        )
+        raise InvalidEvent(f"{path} is of type {kind.__name__}; allowed are dict, list, str, int, float, bool and None")

@@ -1,8 +1,8 @@
 """The grammar of a run, as one table: what may follow what (law S6).
 
-`agent_started` first; a `tool_completed` answers an open `tool_executing` of the same call; a terminal only when no call
-is open, and nothing after it. The agent checks its own events with it before they leave, the session checks again what it
-is given: the session's word counts.
+`agent_started` first; a `tool_completed` answers an open `tool_executing` of the same call; a terminal only when no
+call is open, and nothing after it. The agent checks its own events with it before they leave, the session checks again
+what it is given: the session's word counts.
 """
 
 from __future__ import annotations

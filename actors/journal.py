@@ -4,12 +4,12 @@ Promises of an implementation:
 
 - `open` waits behind earlier appends of that session, and fences their tokens: an append with an older token fails with
   `Fenced` and changes nothing.
-- `append` never blocks. A batch is taken as a whole or not at all; `done` is called on the trio thread, later or at once,
-  exactly once, with None or the error.
+- `append` never blocks. A batch is taken as a whole or not at all; `done` is called on the trio thread, later or at
+  once, exactly once, with None or the error.
 - Positions have no gaps: the first record of a batch is one beyond the head.
 - `read` gives a contiguous stretch.
-- `open` mints a new epoch whenever it cannot be proven that every record ever shown is still there. The session asks for
-  one, in a batch, when a client has seen more than the journal has.
+- `open` mints a new epoch whenever it cannot be proven that every record ever shown is still there. The session asks
+  for one, in a batch, when a client has seen more than the journal has.
 """
 
 from __future__ import annotations

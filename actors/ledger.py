@@ -1,7 +1,7 @@
 """Write-ahead for one session: positions are given at once, shown only when the journal has them (law S3).
 
-What is added while an append is under way goes into the next one, so a slow disk makes batches, not queues. One append is
-in flight at a time; its failure ends the incarnation.
+What is added while an append is under way goes into the next one, so a slow disk makes batches, not queues. One append
+is in flight at a time; its failure ends the incarnation.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The newest records of a session in memory, and how a cursor reads them. No I/O.
 
 A connection is a cursor: a number, the last seq that it has passed on (law S8). It reads here while it is close to the
-head, and from the journal when it has fallen behind what memory holds; what even the journal no longer has is a declared
-gap. Only the session that owns the log changes it, and only when the journal has the records (law S3).
+head, and from the journal when it has fallen behind what memory holds; what even the journal no longer has is a
+declared gap. Only the session that owns the log changes it, and only when the journal has the records (law S3).
 """
 
 from __future__ import annotations

@@ -28,6 +28,7 @@ __all__ = [
     "Leave",
     "Locate",
     "Message",
+    "Mode",
     "Perform",
     "Publish",
     "PublishAlone",
@@ -241,12 +242,23 @@ class Attach:
     start: StartFrom
 
 
+class Mode(enum.Enum):
+    """How a connection begins."""
+
+    REPLAY = "replay"
+    """After the position that it named."""
+    FRESH = "fresh"
+    """It named none."""
+    RESET = "reset"
+    """The position that it named is of another history: it drops all that it has."""
+
+
 @attrs.frozen(eq=False)
 class Attached:
     """The verdict on an `Attach`. `cursor` is the seq after which the connection begins."""
 
     log: Log
-    mode: str
+    mode: Mode
     cursor: int
     last_id: int
     read: Callable[[int, int], Any]

@@ -16,7 +16,7 @@ from .ids import Ids
 from .journal import Journal
 from .limits import Limits
 from .registry import Registry
-from .session import SessionNode
+from .session import RunObserver, SessionNode
 from .supervisor import SessionSupervisor
 from .tickets import TicketOffice
 
@@ -41,7 +41,7 @@ class Node:
         limits: Limits,
         ids: Ids,
         now_ms: Callable[[], int],
-        log: Callable[[str], None],
+        observer: RunObserver,
     ) -> Node:
         """Start the actors in an open system.
 
@@ -52,7 +52,7 @@ class Node:
             limits: the node's limits.
             ids: the source of ids.
             now_ms: Unix milliseconds.
-            log: takes one line for each run's beginning and end.
+            observer: hears of each run's beginning and end.
         """
         sessions: list[Ref[Any]] = []
 
@@ -70,7 +70,7 @@ class Node:
             limits=limits,
             ids=ids,
             now_ms=now_ms,
-            log=log,
+            observer=observer,
         )
         sessions.append(
             await system.spawn(

@@ -1,8 +1,9 @@
 """The registry: the one actor that knows which session is where.
 
-Theory of operation. An entry is made when a supervisor says that a session is ready, and removed in the turn that handles
-the session's death notice (law S11). The registry asks nobody and waits for nobody: who wants a route to a session that is
-not there yet gets a deferred answer, and the supervisor is told. It holds no events: they go along routes, past it.
+Theory of operation. An entry is made when a supervisor says that a session is ready, and removed in the turn that
+handles the session's death notice (law S11). The registry asks nobody and waits for nobody: who wants a route to a
+session that is not there yet gets a deferred answer, and the supervisor is told. It holds no events: they go along
+routes, past it.
 
 A route is withdrawn before the session it leads to goes away, so whoever holds one sees that it has to ask again.
 """

@@ -5,8 +5,8 @@ journal at the end of the turn, all that came in one turn together. When the jou
 connections, publishers and devices get their answers, and agents start: nothing is seen or done before it is durable.
 
 The session supervises its runs: each run's agent is its child. When an agent dies, hangs or is cancelled, the session
-writes the run's one terminal event, closing open tool calls first, and takes no further event of that run (law S6). After
-a crash of its own it reads its records back and closes the runs that were open.
+writes the run's one terminal event, closing open tool calls first, and takes no further event of that run (law S6).
+After a crash of its own it reads its records back and closes the runs that were open.
 
 A connection is only a cursor into `log`; the session wakes it and knows nothing of sockets.
 """
@@ -16,7 +16,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 import attrs
 import msgspec
@@ -42,6 +42,7 @@ from .messages import (
     Detach,
     Leave,
     Message,
+    Mode,
     Perform,
     Publish,
     PublishAlone,
@@ -50,17 +51,26 @@ from .messages import (
     RunCommand,
     RunOpened,
     RunTimedOut,
-    StartFrom,
     StoreAnswered,
     StoreTimedOut,
 )
 from .runs import OpenRun, Runs
 
-__all__ = ["Session", "SessionNode"]
+__all__ = ["RunObserver", "Session", "SessionNode"]
 
 # A page of the journal while a session is read back; bounds what that holds in memory.
 PAGE_RECORDS = 1_000
 PAGE_BYTES = 1_048_576
+
+
+class RunObserver(Protocol):
+    """Hears of each run's beginning and end, without content; plain, and it must not raise."""
+
+    def run_started(self, run: str, session: str, agent: str) -> None:
+        """The agent of a run was started."""
+
+    def run_ended(self, run: str, session: str, terminal: str) -> None:
+        """The terminal event of a run was written; also of one that a crash left open before this process began."""
 
 
 @attrs.frozen(eq=False)
@@ -75,21 +85,22 @@ class SessionNode:
     limits: Limits
     ids: Ids
     now_ms: Callable[[], int]
-    log: Callable[[str], None]
-    """Takes one line for each run's beginning and end, without content."""
+    observer: RunObserver
 
 
 class Session(Actor):
-    """One user's session. Subclass it for state and commands of your own::
+    """One user's session. Subclass it for state and commands of your own.
 
-        class Counting(Session):
-            ops = frozenset({"count"})
-            count = 0
+    ::
 
-            def on_command(self, op, data, run):
-                self.count += 1
-                self.publish("x.counted", {"count": self.count})
-                return {"count": self.count}
+    class Counting(Session):
+        ops = frozenset({"count"})
+        count = 0
+
+        def on_command(self, op, data, run):
+            self.count += 1
+            self.publish("x.counted", {"count": self.count})
+            return {"count": self.count}
     """
 
     supervision: ClassVar[Supervision] = Supervision(Strategy.DYNAMIC)
@@ -108,6 +119,7 @@ class Session(Actor):
         self._agents: dict[Ref[Any], str] = {}
         self._busy = False
         self._stopping = False
+        self._store_watched = False
         self._answer: tuple[int, Appended | BaseException] | None = None
         self._answer_came = trio.Event()
         self._log: Log
@@ -118,8 +130,8 @@ class Session(Actor):
     def on_command(self, op: str, data: dict[str, Any], run: str | None) -> dict[str, Any]:
         """Do one of `ops`, and give the answer, JSON data. Raise CommandRefused(code, message) to refuse.
 
-        It runs once for each command id, whatever is sent again and whatever crashes: what a crash cut short is answered
-        with ``interrupted``.
+        It runs once for each command id, whatever is sent again and whatever crashes: what a crash cut short is
+        answered with ``interrupted``.
         """
         raise CommandRefused("unknown_op", f"{op!r:.80} is announced in `ops`, but `on_command` does not know it")
 
@@ -138,7 +150,7 @@ class Session(Actor):
 
     # -- life ---------------------------------------------------------------------------------------------------------
 
-    async def on_start(self) -> None:
+    async def on_start(self) -> None:  # type: ignore[override]  # pykka's is plain
         """Open the journal, read the session back, and close the runs that a crash left open."""
         node, limits = self._node, self._limits
         opened = await node.journal.open(self.key)
@@ -150,9 +162,7 @@ class Session(Actor):
             max_bytes=limits.tail_bytes,
         )
         while self._log.head < opened.head:
-            page = await node.journal.read(
-                self.key.id, self._log.head, max_records=PAGE_RECORDS, max_bytes=PAGE_BYTES
-            )
+            page = await node.journal.read(self.key.id, self._log.head, max_records=PAGE_RECORDS, max_bytes=PAGE_BYTES)
             for record in page:
                 self._runs.read_back(record)
             self._log.extend(page, opened.first)
@@ -167,7 +177,7 @@ class Session(Actor):
             self._end_by_supervisor(run, "agent_error", {"code": code, "message": "the run was cut short"})
         self._flush()
 
-    async def on_stop(self) -> None:
+    async def on_stop(self) -> None:  # type: ignore[override]  # pykka's is plain
         """End the runs that are open, have all of it durable, and close the connections."""
         self._stopping = True
         for run in list(self._runs.open.values()):
@@ -219,20 +229,20 @@ class Session(Actor):
                 self._attach(message)
             case Detach(connection):
                 self._detach(connection)
-            case PublishAlone(type, data):
-                self._publish_alone(type, data)
+            case PublishAlone():
+                self._publish_alone(message.type, message.data)
             case ActorExited(ref, reason):
                 self._agent_gone(ref, reason)
             case RunTimedOut(run):
                 self._run_timed_out(run)
             case StoreTimedOut(append):
-                self._ledger.time_out(append)
+                self._store_timed_out(append)
             case Leave():
                 self._leave()
             case ReportRuns():
-                for run in self._runs.open.values():
-                    if run.agent is not None:
-                        self._node.registry().notify(RunOpened(run.id, self.key, run.agent))
+                for open_run in self._runs.open.values():
+                    if open_run.agent is not None:
+                        self._node.registry().notify(RunOpened(open_run.id, self.key, open_run.agent))
             case _:
                 raise TypeError(f"a session does not know {type(message).__name__}")
         return None
@@ -242,11 +252,20 @@ class Session(Actor):
         self._flush()
 
     def _flush(self) -> None:
-        if self._ledger.flush() and self._ledger.waiting and self._answer is None:
-            me, number = self.actor_ref, self._ledger.appends
-            # A journal that answers at once has done so by now; only for others a timer is set.
-            if not self._stopping:
-                self.system.timers.call_later(self._limits.store_seconds, lambda: me.notify(StoreTimedOut(number)))
+        if self._ledger.flush() and not self._store_watched and not self._stopping:
+            self._watch_store()
+
+    def _watch_store(self) -> None:
+        """Look again after `store_seconds`; one timer for all the appends of that time, as there are many."""
+        me, number = self.actor_ref, self._ledger.appends
+        self._store_watched = True
+        self.system.timers.call_later(self._limits.store_seconds, lambda: me.notify(StoreTimedOut(number)))
+
+    def _store_timed_out(self, number: int) -> None:
+        self._store_watched = False
+        self._ledger.time_out(number)
+        if self._ledger.waiting:
+            self._watch_store()  # an answer came, and the append in flight is a younger one
 
     def _store_answered(self, number: int, outcome: Appended | BaseException) -> None:
         # Called by the journal, perhaps in the middle of a turn: the answer is taken up in a turn of its own.
@@ -291,9 +310,9 @@ class Session(Actor):
     def _verdict(self, message: Attach) -> Attached:
         start, log = message.start, self._log
         if start.epoch is not None and start.epoch == log.epoch and start.seq is not None and start.seq <= log.head:
-            mode, cursor = "replay", start.seq
+            mode, cursor = Mode.REPLAY, start.seq
         else:
-            mode = "fresh" if start.epoch is None else "reset"
+            mode = Mode.FRESH if start.epoch is None else Mode.RESET
             if start.first:
                 cursor = log.first - 1
             else:
@@ -401,9 +420,7 @@ class Session(Actor):
             raise CommandRefused("busy", f"{self._limits.runs} runs are open, which is the limit", retry=True)
         run = self._node.ids.run()
         try:
-            event = self._event(
-                f"{run}/0", "agent_started", run, {"agent": agent, "input": text, "by": "session"}
-            )
+            event = self._event(f"{run}/0", "agent_started", run, {"agent": agent, "input": text, "by": "session"})
         except InvalidEvent as error:
             raise CommandRefused("bad_command", str(error)) from None
         record = self._ledger.add(event)
@@ -434,9 +451,7 @@ class Session(Actor):
                 ok = self.on_command(message.op, message.data, message.run)
                 result = Result(message.id, ok=ok)
             except CommandRefused as refused:
-                result = Result(
-                    message.id, error_code=refused.code, error_message=refused.message, retry=refused.retry
-                )
+                result = Result(message.id, error_code=refused.code, error_message=refused.message, retry=refused.retry)
             self._accept(attrs.evolve(under_way, result=result))
 
         self._ledger.when_durable(begin)
@@ -457,11 +472,11 @@ class Session(Actor):
             agent.prepare(node.registry(), self._limits)
             return agent
 
-        node.log(f"run {run_id} of session {self.key.id} started: agent {name}")
+        node.observer.run_started(run_id, self.key.id, name)
         try:
             # An agent that is stopped in order has nothing to drain: its run ends, and the session says how.
             run.agent = ref = self.start_child(ChildSpec(run_id, make, Restart.TEMPORARY, stop_seconds=0.0))
-        except Exception as error:  # noqa: BLE001 - the author's factory failed; the user is told so by a terminal event
+        except Exception as error:  # noqa: BLE001 - the author's factory; a terminal event tells of it
             self._agent_failed(run, error)
             return
         self._agents[ref] = run_id
@@ -558,12 +573,10 @@ class Session(Actor):
     def _run_ended(self, run: OpenRun, type: str) -> None:
         if run.timer is not None:
             run.timer.cancel()
-        self._node.log(f"run {run.id} of session {self.key.id} ended: {type}")
+        self._node.observer.run_ended(run.id, self.key.id, type)
 
     def _event(self, id: str, type: str, run: str | None, data: dict[str, Any]) -> Event:
-        return Event.make(
-            id, type, run, data, max_bytes=self._limits.event_bytes, max_depth=self._limits.depth
-        )
+        return Event.make(id, type, run, data, max_bytes=self._limits.event_bytes, max_depth=self._limits.depth)
 
     # -- leaving ------------------------------------------------------------------------------------------------------
 

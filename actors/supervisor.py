@@ -1,4 +1,4 @@
-"""The session supervisor: the factory that starts sessions, has them leave when idle, and rests those that keep failing.
+"""The session supervisor: the factory that starts sessions, has idle ones leave, and rests those that keep failing.
 
 Each session fails for itself: its restarts are counted in a window of its own, and when they are too many it is
 *quarantined* for a stated time, or until it is released, while nobody else notices (law A7).

@@ -1,7 +1,7 @@
 """Tickets: short-lived, single-use rights to open one connection. The rules (`TicketBook`) know no clock and no actor.
 
-A ticket is kept as its hash only. It is taken, never looked at: taking it is the one way to learn what it opens, and the
-second taker is told ``used`` (law S12: whatever is not a valid ticket opens nothing).
+A ticket is kept as its hash only. It is taken, never looked at: taking it is the one way to learn what it opens, and
+the second taker is told ``used`` (law S12: whatever is not a valid ticket opens nothing).
 """
 
 from __future__ import annotations

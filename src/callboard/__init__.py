@@ -1,5 +1,55 @@
-"""callboard: a supervised session runtime for agent platforms."""
+"""callboard: a session runtime for agent platforms.
+
+Each user session is an isolated, supervised actor; one registry routes agent events to it; it orders them, makes them
+durable, and delivers them once and in order to all of the user's browsers over WebSockets.
+
+::
+
+    async with callboard.open(agents={"echo": Echo}, port=8765, key=key) as board:
+        await board.wait_closed()
+"""
 
 __version__ = "0.1.0"
 
-__all__ = ["__version__"]
+from .actors import (
+    Agent,
+    AgentError,
+    App,
+    CommandRefused,
+    Exchange,
+    Journal,
+    Limits,
+    MemoryJournal,
+    Message,
+    Position,
+    Receipt,
+    Session,
+    SessionKey,
+)
+from .runtime import Actor, ActorExited, Ref, Refusal
+from .transport import Board, ConfigError
+from .transport import open_board as open
+
+__all__ = [
+    "Actor",
+    "ActorExited",
+    "Agent",
+    "AgentError",
+    "App",
+    "Board",
+    "CommandRefused",
+    "ConfigError",
+    "Exchange",
+    "Journal",
+    "Limits",
+    "MemoryJournal",
+    "Message",
+    "Position",
+    "Receipt",
+    "Ref",
+    "Refusal",
+    "Session",
+    "SessionKey",
+    "__version__",
+    "open",
+]

@@ -1,0 +1,179 @@
+"""The HTTP side of the node: tickets, a user's sessions, the operator's view, and whether it serves.
+
+Every answer is about the caller's own things; what belongs to another user is not even said to exist.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Protocol
+
+import msgspec
+
+from ..actors import Grant, IssueTicket, Journal, Limits, Node, SessionKey, StoreUnavailable, TooManyTickets
+from .auth import Authenticator, Identity
+from .errors import Problem, TokenRefused
+from .http import Request, Response, json_response, problem_response
+
+__all__ = ["Api", "ApiBoard", "Handler"]
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+# How long a browser may remember that another origin is allowed to ask.
+PREFLIGHT_SECONDS = 600
+
+
+class ApiBoard(Protocol):
+    """What the HTTP side needs of its node."""
+
+    node: Node
+    journal: Journal
+    limits: Limits
+
+    @property
+    def authenticator(self) -> Authenticator:
+        """Verifies tokens."""
+
+    @property
+    def serving(self) -> bool:
+        """Whether tickets and connections are served."""
+
+    def origin_allowed(self, origin: str | None, host: str) -> bool:
+        """Whether a page of this origin may ask."""
+
+    def websocket_url(self, host: str) -> str:
+        """Where a client that asked this host connects to."""
+
+    async def report(self) -> dict[str, Any]:
+        """The node's statistics, JSON data."""
+
+
+class _TicketBody(msgspec.Struct, forbid_unknown_fields=False):
+    session: str = "main"
+
+
+class Api:
+    """Routes a request to its handler.
+
+    Args:
+        board: the node.
+        extra: further handlers, by method and path, such as the demo's login and pages.
+    """
+
+    def __init__(self, board: ApiBoard, extra: Mapping[tuple[str, str], Handler]) -> None:
+        self._board = board
+        self._handlers: dict[tuple[str, str], Handler] = {
+            ("POST", "/v1/tickets"): self._tickets,
+            ("GET", "/v1/sessions"): self._sessions,
+            ("GET", "/v1/statistics"): self._statistics,
+            ("GET", "/v1/connect"): self._not_an_upgrade,
+            ("GET", "/healthz"): self._healthz,
+            ("GET", "/readyz"): self._readyz,
+            **extra,
+        }
+        self._methods: dict[str, list[str]] = {}
+        for method, path in self._handlers:
+            self._methods.setdefault(path, []).append(method)
+
+    async def handle(self, request: Request) -> Response:
+        """Answer one request; a problem is an answer too."""
+        origin = request.headers.get("origin")
+        cors: tuple[tuple[str, str], ...] = ()
+        try:
+            if origin is not None and self._board.origin_allowed(origin, request.headers.get("host", "")):
+                cors = (("access-control-allow-origin", origin), ("vary", "Origin"))
+            return _with(await self._dispatch(request), cors)
+        except Problem as problem:
+            return _with(problem_response(problem), cors)
+
+    async def _dispatch(self, request: Request) -> Response:
+        methods = self._methods.get(request.path)
+        if methods is None:
+            raise Problem(404, "Not found", f"there is no {request.path[:200]}")
+        method = "GET" if request.method == "HEAD" else request.method
+        if method == "OPTIONS":
+            return self._preflight(request, methods)
+        handler = self._handlers.get((method, request.path))
+        if handler is None:
+            allowed = ", ".join(sorted(methods))
+            detail = f"{request.path} takes {allowed}, not {request.method[:20]}"
+            raise Problem(405, "Method not allowed", detail, (("allow", allowed),))
+        return await handler(request)
+
+    def _preflight(self, request: Request, methods: list[str]) -> Response:
+        headers = [("allow", ", ".join(sorted(methods)))]
+        if self._board.origin_allowed(request.headers.get("origin"), request.headers.get("host", "")):
+            headers += [
+                ("access-control-allow-methods", ", ".join(sorted(methods))),
+                ("access-control-allow-headers", "authorization, content-type"),
+                ("access-control-max-age", str(PREFLIGHT_SECONDS)),
+            ]
+        return Response(204, b"", tuple(headers))
+
+    def _identify(self, request: Request) -> Identity:
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not token:
+            detail = "send `Authorization: Bearer <token>`"
+            raise Problem(401, "Unauthorized", detail, (("www-authenticate", "Bearer"),))
+        try:
+            return self._board.authenticator.verify(token.strip())
+        except TokenRefused as error:
+            challenge = (("www-authenticate", 'Bearer error="invalid_token"'),)
+            raise Problem(401, "Unauthorized", str(error), challenge) from None
+
+    async def _tickets(self, request: Request) -> Response:
+        board = self._board
+        identity = self._identify(request)
+        origin, host = request.headers.get("origin"), request.headers.get("host", "")
+        if not board.origin_allowed(origin, host):
+            raise Problem(403, "Forbidden", f"origin {origin!r:.200} is not allowed here")
+        if not board.serving:
+            raise Problem(503, "Service unavailable", "the node is not serving", (("retry-after", "1"),))
+        try:
+            body = msgspec.json.decode(request.body, type=_TicketBody) if request.body.strip() else _TicketBody()
+            key = SessionKey(identity.user, body.session)
+        except (msgspec.DecodeError, RecursionError, ValueError) as error:
+            raise Problem(400, "Bad request", str(error)) from None
+        try:
+            grant = Grant(key, identity.expires_at)
+            ticket = await board.node.tickets.ask_async(IssueTicket(grant, origin))
+        except TooManyTickets as error:
+            raise Problem(429, "Too many requests", str(error), (("retry-after", "1"),)) from None
+        return json_response(
+            201,
+            {
+                "ticket": ticket,
+                "session": key.id,
+                "expires_in_s": int(board.limits.ticket_seconds),
+                "url": board.websocket_url(host),
+            },
+        )
+
+    async def _sessions(self, request: Request) -> Response:
+        identity = self._identify(request)
+        try:
+            keys = await self._board.journal.sessions(identity.user)
+        except StoreUnavailable as error:
+            raise Problem(503, "Service unavailable", str(error), (("retry-after", "1"),)) from None
+        return json_response(200, {"sessions": [{"name": key.name, "session": key.id} for key in keys]})
+
+    async def _statistics(self, request: Request) -> Response:
+        if "operator" not in self._identify(request).scopes:
+            raise Problem(403, "Forbidden", "this needs a token with the scope `operator`")
+        return json_response(200, await self._board.report())
+
+    async def _not_an_upgrade(self, request: Request) -> Response:
+        detail = "connect here by WebSocket, subprotocol callboard.v1.json"
+        raise Problem(426, "Upgrade required", detail, (("upgrade", "websocket"), ("connection", "upgrade")))
+
+    async def _healthz(self, request: Request) -> Response:
+        return json_response(200, {"status": "alive"})
+
+    async def _readyz(self, request: Request) -> Response:
+        if not self._board.serving:
+            raise Problem(503, "Service unavailable", "the node is not serving", (("retry-after", "1"),))
+        return json_response(200, {"status": "ready"})
+
+
+def _with(response: Response, headers: tuple[tuple[str, str], ...]) -> Response:
+    return Response(response.status, response.body, (*response.headers, *headers)) if headers else response

@@ -1,0 +1,468 @@
+"""The board: the composition root. Here only, things are constructed and joined; clocks and chance come in here.
+
+::
+
+    async with callboard.open(agents={"echo": Echo}, port=8765, key=key) as board:
+        await board.wait_closed()
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import logging
+import os
+import socket
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+import attrs
+import trio
+
+from ..actors import (
+    Agent,
+    App,
+    Grant,
+    Ids,
+    IssueTicket,
+    Journal,
+    Limits,
+    Locate,
+    MemoryJournal,
+    Node,
+    Position,
+    PublishAlone,
+    RegistryEntries,
+    ReleaseSession,
+    ReportEntries,
+    Session,
+    SessionKey,
+    SessionNode,
+    TicketsWaiting,
+)
+from ..runtime import ActorSystem, Ref, open_system
+from .api import Api, Handler
+from .auth import Authenticator
+from .connection import Connection
+from .errors import ConfigError
+from .http import HttpLimits, serve_http
+from .protocol import CloseCode, ProtocolLimits
+
+__all__ = ["Board", "DrainReport", "open_board"]
+
+logger = logging.getLogger("callboard")
+
+# The kernel's own queue of connections that wait to be accepted; what a burst of reconnects needs after a restart.
+BACKLOG = 1_024
+
+
+@attrs.frozen
+class DrainReport:
+    """What a drain did: connections asked to go, runs that ended by themselves, and runs that were cut short."""
+
+    connections: int
+    runs_finished: int
+    runs_cut: int
+
+
+class Board:
+    """A running node. Made by `open_board`, that is `callboard.open`."""
+
+    def __init__(
+        self,
+        system: ActorSystem,
+        node: Node,
+        journal: Journal,
+        limits: Limits,
+        ids: Ids,
+        authenticator: Authenticator | None,
+        origins: Collection[str],
+        wall_clock: Callable[[], float],
+        runs: _Runs,
+    ) -> None:
+        self.system = system
+        self.node = node
+        self.journal = journal
+        self.limits = limits
+        self.server_name = f"callboard/{_version()}"
+        self.protocol_limits = ProtocolLimits(
+            **{field.name: getattr(limits, field.name) for field in attrs.fields(ProtocolLimits)}
+        )
+        self.host = ""
+        self.port = 0
+        self.draining = False
+        self._authenticator = authenticator
+        self._ids = ids
+        self._origins = frozenset(origins)
+        self._own_hosts: frozenset[str] = frozenset()
+        self._wall_clock = wall_clock
+        self._runs = runs
+        self._connections: dict[Connection, str | None] = {}
+        self._per_user: Counter[str] = Counter()
+        self._tcp = 0
+        self._closes: Counter[int] = Counter()
+        self._opened = 0
+        self._idle = trio.Event()
+        self._closed = trio.Event()
+        self._api: Api | None = None
+
+    # -- for embedding platforms --------------------------------------------------------------------------------------
+
+    @property
+    def url(self) -> str:
+        """Where the node serves, such as ``http://127.0.0.1:8765``; empty if it does not."""
+        return f"http://{_host_port(self.host, self.port)}" if self.port else ""
+
+    @property
+    def authenticator(self) -> Authenticator:
+        """Verifies tokens, and makes them. Raises ConfigError if the board was opened without a key."""
+        if self._authenticator is None:
+            raise ConfigError("this board was opened without a key, so it can neither make nor verify tokens")
+        return self._authenticator
+
+    async def session(self, user: str, name: str = "main") -> Ref[Any]:
+        """The ref of a user's session, which is started if need be.
+
+        Raises:
+            SessionQuarantined, StoreUnavailable: it cannot be started now.
+            ValueError: the user or the name is not allowed.
+        """
+        route = await self.node.registry.ask_async(Locate(SessionKey(user, name)))
+        ref: Ref[Any] = route.ref
+        return ref
+
+    async def publish(self, user: str, type: str, data: Mapping[str, Any], *, session: str = "main") -> Position:
+        """Say something in a user's session, outside of any run: an event ``x.…``. Returns once it is durable.
+
+        Raises:
+            EventRefused: the type is not ``x.…``, or JSON cannot hold the data exactly.
+        """
+        ref = await self.session(user, session)
+        position: Position = await ref.ask_async(PublishAlone(type, dict(data)))
+        return position
+
+    async def ticket(self, user: str, *, session: str = "main", origin: str | None = None) -> str:
+        """A single-use ticket for one connection of a user that the platform itself has authenticated."""
+        ticket: str = await self.node.tickets.ask_async(IssueTicket(Grant(SessionKey(user, session)), origin))
+        return ticket
+
+    async def release(self, user: str, session: str = "main") -> bool:
+        """End a session's quarantine; whether there was one."""
+        released: bool = await self.node.sessions.ask_async(ReleaseSession(SessionKey(user, session).id))
+        return released
+
+    def connections(self, user: str | None = None) -> tuple[Connection, ...]:
+        """The open connections, of one user or of all that were welcomed."""
+        return tuple(
+            connection for connection, owner in self._connections.items() if owner is not None and user in (None, owner)
+        )
+
+    async def report(self) -> dict[str, Any]:
+        """The node's statistics as JSON data: actors, sessions, runs, connections, refusals, dead letters."""
+        statistics = self.system.statistics()
+        entries: RegistryEntries = await self.node.registry.ask_async(ReportEntries())
+        return {
+            "server": self.server_name,
+            "serving": self.serving,
+            "sessions": len(entries.sessions),
+            "users": len(entries.users),
+            "runs": {"open": len(self._runs.open), "started": self._runs.started, **self._runs.ended},
+            "connections": {
+                "open": len(self.connections()),
+                "tcp": self._tcp,
+                "opened": self._opened,
+                "closed": {str(code): count for code, count in sorted(self._closes.items())},
+            },
+            "tickets": await self.node.tickets.ask_async(TicketsWaiting()),
+            "dead_letters": dict(statistics.dead_letters),
+            "tasks": statistics.tasks,
+            "timers": statistics.timers,
+            "actors": [attrs.asdict(actor) for actor in statistics.actors],
+        }
+
+    async def drain(self, seconds: float | None = None) -> DrainReport:
+        """Stop serving: ask the clients to go, let the open runs end for up to `seconds`, then close the connections.
+
+        `seconds` is `limits.drain_seconds` if not given. Runs that are open after that are cut short, and say so, when
+        the board closes.
+        """
+        seconds = self.limits.drain_seconds if seconds is None else seconds
+        self.draining = True
+        asked = list(self._connections)
+        before = len(self._runs.open)
+        for index, connection in enumerate(asked):
+            # Spread, so that the next node does not get all of them in one instant.
+            spread = seconds / 2 * index / max(1, len(asked))
+            connection.goaway(in_ms=round(spread * 1000), by_ms=round(seconds * 1000))
+        with trio.move_on_after(seconds):
+            await self._runs.wait_none()
+        left = len(self._runs.open)
+        for connection in list(self._connections):
+            connection.end(CloseCode.DRAINING)
+        with trio.move_on_after(self.limits.close_seconds + 1):
+            while self._connections:
+                await self._idle.wait()
+        self._closed.set()
+        return DrainReport(len(asked), max(0, before - left), left)
+
+    async def wait_closed(self) -> None:
+        """Wait until `drain` is done."""
+        await self._closed.wait()
+
+    # -- for connections and the HTTP side ----------------------------------------------------------------------------
+
+    @property
+    def serving(self) -> bool:
+        """Whether tickets and connections are served."""
+        return self._api is not None and not self.draining
+
+    def wall_clock(self) -> float:
+        """Unix seconds."""
+        return self._wall_clock()
+
+    def origin_allowed(self, origin: str | None, host: str) -> bool:
+        """Whether a page of this origin may ask and connect: the node's own, and those that were configured.
+
+        The node's own are those that it listens on, not what a request calls it: a foreign name that is made to point
+        here (DNS rebinding) is not the node's.
+        """
+        if origin is None or origin in self._origins:
+            return True
+        parts = urlsplit(origin)
+        return parts.scheme == "http" and parts.netloc in self._own_hosts
+
+    def own_host(self, host: str) -> bool:
+        """Whether a request that named this host meant this node."""
+        return host in self._own_hosts
+
+    def websocket_url(self, host: str) -> str:
+        """Where a client that asked `host` connects to."""
+        return f"ws://{host if host in self._own_hosts else _host_port(self.host, self.port)}/v1/connect"
+
+    def admit(self, connection: Connection, user: str) -> bool:
+        """Count a connection for its user; False when the user has `connections_per_user` already."""
+        if self._per_user[user] >= self.limits.connections_per_user:
+            return False
+        self._per_user[user] += 1
+        self._connections[connection] = user
+        self._opened += 1
+        return True
+
+    def refused(self, code: CloseCode) -> None:
+        """Count a close of the node's own."""
+        self._closes[int(code)] += 1
+
+    # -- serving ------------------------------------------------------------------------------------------------------
+
+    async def serve(
+        self,
+        listeners: list[trio.SocketListener],
+        host: str,
+        extra: Mapping[tuple[str, str], Handler],
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Serve HTTP and WebSocket on these listeners until cancelled."""
+        self.host, self.port = host, listeners[0].socket.getsockname()[1]
+        names = {host, "127.0.0.1", "localhost", "::1"} if _is_loopback(host) else {host}
+        # A browser leaves the port out of origin and host where it is the scheme's own.
+        self._own_hosts = frozenset(
+            spelled
+            for name in names
+            for spelled in (_host_port(name, self.port), *((name,) if self.port == 80 else ()))
+        )
+        self._api = Api(self, extra)
+        async with trio.open_nursery() as nursery:
+            await nursery.start(trio.serve_listeners, self.serve_stream, listeners)
+            task_status.started()
+
+    async def serve_stream(self, stream: trio.abc.Stream) -> None:
+        """Serve one connection from its first byte to its end; closes the stream."""
+        assert self._api is not None
+        if self._tcp >= self.limits.connections:
+            # Nothing is read and nothing is said: at the bound every answer costs what is scarce.
+            await trio.aclose_forcefully(stream)
+            return
+        self._tcp += 1
+        peer = _peer(stream)
+        limits = HttpLimits(
+            self.limits.head_seconds,
+            self.limits.keep_alive_seconds,
+            self.limits.head_bytes,
+            self.limits.body_bytes,
+        )
+        try:
+            upgrade = await serve_http(stream, limits, self._api.handle)
+            if upgrade is not None and upgrade.request.path == "/v1/connect":
+                connection = Connection(self._ids.connection(), stream, upgrade, self, peer)
+                self._connections[connection] = None
+                try:
+                    await connection.serve()
+                finally:
+                    self._forget(connection)
+        except Exception as error:
+            logger.error("a connection from %s failed: %s", peer, type(error).__name__)
+            logger.debug("a connection from %s failed", peer, exc_info=error)
+        finally:
+            self._tcp -= 1
+            await trio.aclose_forcefully(stream)
+
+    def _forget(self, connection: Connection) -> None:
+        user = self._connections.pop(connection, None)
+        if user is not None:
+            self._per_user[user] -= 1
+            if not self._per_user[user]:
+                del self._per_user[user]
+        idle, self._idle = self._idle, trio.Event()
+        idle.set()
+
+
+class _Runs:
+    """Counts runs, and logs one line at the beginning and the end of each."""
+
+    def __init__(self) -> None:
+        self.open: dict[str, None] = {}
+        self.started = 0
+        self.ended: Counter[str] = Counter()
+        self._changed = trio.Event()
+
+    def run_started(self, run: str, session: str, agent: str) -> None:
+        self.open[run] = None
+        self.started += 1
+        logger.info("run %s of session %s started: agent %s", run, session, agent)
+
+    def run_ended(self, run: str, session: str, terminal: str) -> None:
+        self.open.pop(run, None)
+        self.ended[terminal] += 1
+        logger.info("run %s of session %s ended: %s", run, session, terminal)
+        changed, self._changed = self._changed, trio.Event()
+        changed.set()
+
+    async def wait_none(self) -> None:
+        while self.open:
+            await self._changed.wait()
+
+
+@asynccontextmanager
+async def open_board(
+    app: App | None = None,
+    *,
+    agents: Mapping[str, Callable[[], Agent]] | None = None,
+    session: Callable[[SessionKey, SessionNode], Session] = Session,
+    host: str = "127.0.0.1",
+    port: int | None = None,
+    key: bytes | None = None,
+    origins: Collection[str] = (),
+    limits: Limits | None = None,
+    journal: Journal | None = None,
+    routes: Callable[[Board], Mapping[tuple[str, str], Handler]] | None = None,
+    random_bytes: Callable[[int], bytes] = os.urandom,
+    wall_clock: Callable[[], float] = time.time,
+) -> AsyncIterator[Board]:
+    """Open a board for the body of an ``async with``, inside trio; at its end all of it is stopped in order.
+
+    Args:
+        app: the platform's agents and session class; or give `agents`, and `session`, themselves.
+        agents: name → what makes an agent.
+        session: what makes a session.
+        host: the address to listen on.
+        port: the TCP port to serve on, 0 for any; None serves nothing, and the board is used from inside only.
+        key: the HS256 secret of the tokens that users present, 32 bytes at least. Needed to serve.
+        origins: further origins whose pages may connect, such as ``https://app.example.org``.
+        limits: what the node bounds.
+        journal: where records become durable; a `MemoryJournal` if not given. A given one is closed by the caller.
+        routes: further HTTP handlers, given the board.
+        random_bytes: the source of ids, tickets and epochs.
+        wall_clock: Unix seconds, for records and tokens.
+
+    Raises:
+        ConfigError: a setting is not allowed, or two do not go together.
+        OSError: the address cannot be listened on.
+        RestartsExhausted: an actor at the top failed more often than is tolerated.
+    """
+    app = _app(app, agents, session)
+    limits = limits or Limits()
+    if port is not None and key is None:
+        raise ConfigError("a board that serves needs a `key` to verify tokens with")
+    authenticator = Authenticator(key, wall_clock) if key is not None else None
+    for origin in origins:
+        _check_origin(origin)
+    ids = Ids(random_bytes)
+    own_journal = journal or MemoryJournal(
+        ids.epoch, retained_records=limits.retained_records, max_bytes=limits.journal_bytes
+    )
+    runs = _Runs()
+    listeners = await _listen(host, port) if port is not None else []
+    try:
+        async with open_system("board") as system:
+            node = await Node.start(system, app, own_journal, limits, ids, lambda: int(wall_clock() * 1000), runs)
+            board = Board(system, node, own_journal, limits, ids, authenticator, origins, wall_clock, runs)
+            if not listeners:
+                yield board
+                return
+            async with trio.open_nursery() as nursery:
+                await nursery.start(board.serve, listeners, host, routes(board) if routes is not None else {})
+                try:
+                    yield board
+                finally:
+                    board.draining = True
+                    nursery.cancel_scope.cancel()
+    finally:
+        for listener in listeners:
+            listener.socket.close()
+        if journal is None:
+            await own_journal.aclose()
+
+
+async def _listen(host: str, port: int) -> list[trio.SocketListener]:
+    try:
+        return await trio.open_tcp_listeners(port, host=host, backlog=BACKLOG)
+    except socket.gaierror as error:
+        raise ConfigError(f"host is {host!r}, which is no address of this machine: {error.strerror}") from None
+    except OverflowError:
+        raise ConfigError(f"port is {port}; allowed are 0 to 65535") from None
+
+
+def _app(
+    app: App | None,
+    agents: Mapping[str, Callable[[], Agent]] | None,
+    session: Callable[[SessionKey, SessionNode], Session],
+) -> App:
+    if app is not None:
+        if agents is not None:
+            raise ConfigError("give either an `app` or `agents`, not both")
+        if not isinstance(app, App):
+            raise ConfigError(f"`app` is {app!r:.80}; it has to be a callboard.App")
+        return app
+    if agents is None:
+        raise ConfigError("a board needs an `app`, or `agents`")
+    return App(agents=agents, session=session)
+
+
+def _check_origin(origin: str) -> None:
+    parts = urlsplit(origin)
+    if parts.scheme not in ("http", "https") or not parts.netloc or origin != f"{parts.scheme}://{parts.netloc}":
+        raise ConfigError(f"origin is {origin!r:.200}; an origin is scheme://host or scheme://host:port, no more")
+
+
+def _host_port(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _is_loopback(host: str) -> bool:
+    return host == "localhost" or host.startswith("127.") or host == "::1"
+
+
+def _peer(stream: trio.abc.Stream) -> str:
+    if not isinstance(stream, trio.SocketStream):
+        return "-"
+    try:
+        return str(stream.socket.getpeername()[0])
+    except OSError:
+        return "-"  # gone before it was looked at
+
+
+def _version() -> str:
+    return importlib.metadata.version("callboard")

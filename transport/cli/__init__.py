@@ -1,0 +1,5 @@
+"""The command line: `callboard demo`, `serve` and `token`."""
+
+from .main import main
+
+__all__ = ["main"]

@@ -1,0 +1,51 @@
+"""What the commands share: the consoles, the log, and how errors are shown."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.logging import RichHandler
+
+from ..errors import ConfigError
+
+__all__ = ["clock", "complain", "err", "out", "show_log"]
+
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+
+def clock() -> float:
+    """Unix seconds."""
+    return time.time()
+
+
+def show_log(level: int) -> None:
+    """Show the node's log lines on standard error: styled on a terminal, plain in a file."""
+    handler: logging.Handler
+    if err.is_terminal:
+        handler = RichHandler(console=err, show_path=False, markup=False, log_time_format="%H:%M:%S")
+        handler.setFormatter(logging.Formatter("%(message)s"))
+    else:
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    log = logging.getLogger("callboard")
+    log.addHandler(handler)
+    log.setLevel(level)
+
+
+@contextmanager
+def complain() -> Iterator[None]:
+    """Show what is wrong in one line, without a traceback: exit code 2 for settings, 1 for the rest of the world."""
+    try:
+        yield
+    except ConfigError as error:
+        err.print(f"[bold red]callboard:[/] {error}", soft_wrap=True)
+        sys.exit(2)
+    except OSError as error:
+        err.print(f"[bold red]callboard:[/] {error.strerror or error}", soft_wrap=True)
+        sys.exit(1)

@@ -1,0 +1,134 @@
+"""The commands, their options and their help. What they do is in the files beside this one.
+
+Exit codes: 0 done, 1 it failed, 2 the command or a setting is wrong.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import rich_click as click
+
+from ..auth import Authenticator
+from ..config import dev_key, load_config
+from ..errors import ConfigError
+from .console import clock, complain
+from .demo import run_demo
+from .serve import run_serve
+
+__all__ = ["main"]
+
+click.rich_click.TEXT_MARKUP = "rich"
+click.rich_click.SHOW_ARGUMENTS = True
+
+
+def dev_folder() -> Path:
+    """Where the development key lies: beside `callboard.toml`, else in the user's configuration folder."""
+    here = Path.cwd()
+    return here if (here / "callboard.toml").exists() else Path(click.get_app_dir("callboard"))
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="callboard", prog_name="callboard")
+def main() -> None:
+    """A session runtime for agent platforms.
+
+    Each user session is an isolated, supervised actor; agent events reach all of that user's browsers once and in
+    order.
+
+    [dim]First steps:[/] [bold]callboard demo[/] shows real agents at work in a web page.
+    """
+
+
+@main.command()
+@click.option(
+    "--port", type=click.IntRange(0, 65_535), help="The TCP port; by default 8765, or a free one if it is taken."
+)
+@click.option("--browser/--no-browser", default=True, help="Open the page where there is a display.")
+@click.option("-v", "--verbose", is_flag=True, help="One log line for each connection and run.")
+def demo(port: int | None, browser: bool, verbose: bool) -> None:
+    r"""Show real agents at work: node, agent and page on one port of this machine.
+
+    Log in with any name; the login is open, so the demo listens on loopback only. Ctrl-C stops it in order.
+
+    \b
+    [dim]Examples:[/]
+      callboard demo
+      callboard demo --port 9000 --no-browser
+    """
+    with complain():
+        run_demo(port, browser=browser, verbose=verbose)
+
+
+@main.command()
+@click.option(
+    "--app", metavar="MODULE:NAME", help="The platform's [bold]callboard.App[/], looked up in the current folder first."
+)
+@click.option("--host", metavar="HOST", help="The address to listen on. [dim]\\[default: 127.0.0.1][/]")
+@click.option("--port", type=click.IntRange(0, 65_535), help="The TCP port. [dim]\\[default: 8765][/]")
+@click.option(
+    "--origin",
+    "origins",
+    metavar="ORIGIN",
+    multiple=True,
+    help="A further origin whose pages may connect; may be repeated.",
+)
+@click.option(
+    "--key-file", metavar="FILE", help="The HS256 key that tokens are verified with: hex digits, file mode 0600."
+)
+@click.option(
+    "--dev", is_flag=True, default=None, help="Use a development key, minted at first use, and listen on loopback only."
+)
+@click.option(
+    "--config",
+    "config_file",
+    type=click.Path(path_type=Path),
+    help="The settings file. [dim]\\[default: callboard.toml][/]",
+)
+@click.option("-v", "--verbose", is_flag=True, help="Show debug lines too.")
+def serve(
+    app: str | None,
+    host: str | None,
+    port: int | None,
+    origins: tuple[str, ...],
+    key_file: str | None,
+    dev: bool | None,
+    config_file: Path | None,
+    verbose: bool,
+) -> None:
+    r"""Serve a platform's board.
+
+    Settings come from flags, [bold]CALLBOARD_*[/] variables and [bold]callboard.toml[/], in this order. SIGTERM or
+    Ctrl-C drains: clients are asked to go, open runs may end.
+
+    \b
+    [dim]Examples:[/]
+      callboard serve --dev --app examples.librarian:board
+      CALLBOARD_KEY=$(openssl rand -hex 32) callboard serve --app platform:board --host 0.0.0.0
+    """
+    flags = {"app": app, "host": host, "port": port, "origins": origins, "key_file": key_file, "dev": dev}
+    with complain():
+        config = load_config(flags, os.environ, config_file)
+        run_serve(config, config.folder or dev_folder(), verbose=verbose)
+
+
+@main.command()
+@click.option("--user", required=True, metavar="NAME", help="Who the token is for: its `sub`.")
+@click.option(
+    "--scope", default="", metavar="S", help="What it may do besides, as [bold]operator[/]; names separated by spaces."
+)
+def token(user: str, scope: str) -> None:
+    r"""Print a development token, valid for 24 hours, and nothing else.
+
+    It is signed with the development key, which [bold]callboard serve --dev[/] verifies with; other nodes refuse it.
+
+    \b
+    [dim]Example:[/]
+      curl -X POST -H "Authorization: Bearer $(callboard token --user ada)" http://127.0.0.1:8765/v1/tickets
+    """
+    with complain():
+        if not 1 <= len(user) <= 200 or not user.isprintable():
+            raise ConfigError(f"--user is {user!r:.80}; it has to be 1 to 200 printable characters")
+        key, _, _ = dev_key(dev_folder(), os.urandom)
+        click.echo(Authenticator(key, clock).token(user, scope=scope))

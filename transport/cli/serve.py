@@ -1,0 +1,112 @@
+"""`callboard serve`, and the run of a board from its first line on the terminal to its last."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import signal
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import attrs
+import trio
+
+from ...actors import App, Limits
+from ..api import Handler
+from ..board import Board, open_board
+from ..config import Config, dev_key
+from ..errors import ConfigError
+from .apps import load_app
+from .console import err, out, show_log
+
+__all__ = ["Serving", "run_board", "run_serve"]
+
+
+@attrs.frozen(kw_only=True)
+class Serving:
+    """What is served, and how it is announced. `announce` prints the first lines once the node serves."""
+
+    app: App
+    host: str
+    port: int
+    key: bytes
+    origins: tuple[str, ...]
+    limits: Limits
+    announce: Callable[[Board], None]
+    routes: Callable[[Board], Mapping[tuple[str, str], Handler]] | None = None
+
+
+def run_serve(config: Config, dev_folder: Path, *, verbose: bool) -> None:
+    """Serve until SIGTERM or Ctrl-C."""
+    app = load_app(config.app)
+    key, note = config.key, ""
+    if config.dev:
+        if key is not None:
+            raise ConfigError("--dev uses the development key; a real key is given too: leave one of them out")
+        key, path, minted = dev_key(dev_folder, os.urandom)
+        note = f"development key {'minted in' if minted else 'of'} {path}; tokens: callboard token --user NAME"
+    if key is None:
+        raise ConfigError(
+            "no key to verify tokens with: give --key-file FILE or CALLBOARD_KEY (openssl rand -hex 32), "
+            "or --dev for a development key"
+        )
+
+    def announce(board: Board) -> None:
+        out.print(f"[bold green]callboard[/] serves [bold]{config.app}[/] on [bold]{board.url}[/]  (Ctrl-C drains)")
+        if note:
+            out.print(f"[yellow]development mode[/], loopback only: {note}", soft_wrap=True)
+
+    show_log(logging.DEBUG if verbose else logging.INFO)
+    serving = Serving(
+        app=app,
+        host=config.host,
+        port=config.port,
+        key=key,
+        origins=config.origins,
+        limits=config.limits,
+        announce=announce,
+    )
+    trio.run(run_board, serving)
+
+
+async def run_board(serving: Serving) -> None:
+    """Serve, drain at the first SIGINT or SIGTERM, and end at once at the second."""
+    # The collector walks all objects of all connections again and again: with the imported code set aside and a higher
+    # threshold it does so less often. Only here, as this process is the node's own.
+    gc.freeze()
+    gc.set_threshold(50_000, 50, 1_000)
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async with open_board(
+            serving.app,
+            host=serving.host,
+            port=serving.port,
+            key=serving.key,
+            origins=serving.origins,
+            limits=serving.limits,
+            routes=serving.routes,
+        ) as board:
+            serving.announce(board)
+            async for _ in signals:
+                break
+            err.print("[yellow]draining[/]: open runs may end; once more to stop at once")
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(_drain, board, nursery.cancel_scope)
+                async for _ in signals:
+                    err.print("[yellow]stopping at once[/]")
+                    break
+                nursery.cancel_scope.cancel()
+
+
+async def _drain(board: Board, done: trio.CancelScope) -> None:
+    report = await board.drain()
+    cut = f", {_count(report.runs_cut, 'run')} cut short" if report.runs_cut else ""
+    err.print(
+        f"[green]drained[/]: {_count(report.connections, 'connection')} closed, "
+        f"{_count(report.runs_finished, 'run')} finished{cut}"
+    )
+    done.cancel()
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"

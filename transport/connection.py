@@ -1,0 +1,485 @@
+"""One WebSocket connection: the shell between a socket, the wire protocol and a session.
+
+Two tasks: trio-websocket's reader, and `serve`, which takes its messages one after the other. Whatever is to be sent
+goes through the outbox, called by whoever has news. A connection holds the route to its own session and to nothing
+else (law S1). It is fenced: a bug in it is logged, ends it with 4100, and touches no other.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import pykka
+import trio
+from trio_websocket import ConnectionClosed
+from trio_websocket._impl import WebSocketConnection
+from wsproto import WSConnection
+from wsproto.connection import ConnectionType
+
+from ..actors import (
+    Attach,
+    Attached,
+    Behind,
+    CloseReason,
+    Detach,
+    Grant,
+    Limits,
+    Locate,
+    Log,
+    LogGap,
+    Mode,
+    Node,
+    Record,
+    Route,
+    RunCommand,
+    SessionQuarantined,
+    StartFrom,
+    StoreUnavailable,
+    TakeTicket,
+    TicketRefused,
+)
+from ..actors import Result as CommandResult
+from ..runtime import Refusal, Timer
+from .http import Upgrade
+from .outbox import LAGGING, Lagging, Outbox
+from .protocol import (
+    SUBPROTOCOL,
+    AckReceived,
+    Answer,
+    CloseCode,
+    Command,
+    CommandError,
+    CommandReceived,
+    Gap,
+    Goaway,
+    Hello,
+    HelloReceived,
+    Ignored,
+    Ping,
+    PongReceived,
+    ProtocolLimits,
+    Refused,
+    Result,
+    ServerProtocol,
+    Start,
+    Welcome,
+    clip_reason,
+    encode,
+    events_frame,
+    text_frame,
+)
+from .streams import WebSocketStream
+
+__all__ = ["Connection", "Connections"]
+
+logger = logging.getLogger("callboard")
+
+TICKET_CODES = {
+    "expired": CloseCode.EXPIRED,
+    "used": CloseCode.USED,
+    "invalid": CloseCode.INVALID,
+    "foreign": CloseCode.FOREIGN,
+}
+SESSION_CODES = {CloseReason.SUPERSEDED: CloseCode.SUPERSEDED, CloseReason.DRAINING: CloseCode.DRAINING}
+OUTBOX_CODES = {"stalled": CloseCode.WRITE_STALLED, "full": CloseCode.WRITE_STALLED, "gone": None}
+
+# Commands whose answer is still to come are kept, to be repeated should the session restart. More than the session
+# remembers of a device could not be told apart anyway.
+OPEN_COMMANDS = 128
+
+
+class Connections(Protocol):
+    """What a connection needs of its node."""
+
+    node: Node
+    limits: Limits
+    protocol_limits: ProtocolLimits
+    server_name: str
+
+    @property
+    def serving(self) -> bool:
+        """Whether new connections are taken."""
+
+    def origin_allowed(self, origin: str | None, host: str) -> bool:
+        """Whether a page of this origin may connect; None is no browser."""
+
+    def admit(self, connection: Connection, user: str) -> bool:
+        """Count a connection for its user; False when the user has too many."""
+
+    def wall_clock(self) -> float:
+        """Unix seconds."""
+
+    def refused(self, code: CloseCode) -> None:
+        """Count a refusal."""
+
+
+class Connection:
+    """One WebSocket. `serve` runs it from the upgrade to its end."""
+
+    def __init__(self, id: str, stream: trio.abc.Stream, upgrade: Upgrade, board: Connections, peer: str) -> None:
+        self.id = id
+        self.peer = peer
+        self._board = board
+        self._limits = board.limits
+        self._stream = stream
+        self._origin = upgrade.request.headers.get("origin")
+        self._host = upgrade.request.headers.get("host", "")
+        self._outbox = Outbox(
+            stream,
+            pull=self._pull,
+            catch_up=self._catch_up,
+            failed=self._outbox_failed,
+            write_seconds=self._limits.write_seconds,
+            max_bytes=self._limits.outbox_bytes,
+        )
+        self._ws = WebSocketConnection(
+            WebSocketStream(stream, (upgrade.head, upgrade.rest), self._outbox),
+            WSConnection(ConnectionType.SERVER),
+            # In characters there; the protocol counts the bytes. With room, as our 4007 says more than its 1009.
+            max_message_size=4 * self._limits.frame_bytes,
+            receive_buffer_size=16_384,
+        )
+        self._protocol = ServerProtocol(board.protocol_limits, trio.current_time())
+        self._reading = trio.CancelScope()
+        self._all = trio.CancelScope()
+        self._verdict: tuple[CloseCode, str] | None = None
+        self._device = ""
+        self._grant: Grant | None = None
+        self._route: Route | None = None
+        self._log: Log | None = None
+        self._read_older: Attached | None = None
+        self._backlog: Sequence[Record] = ()
+        self._gap: LogGap | None = None
+        self._cursor = 0
+        self._applied = 0
+        self._open_commands: dict[int, RunCommand] = {}
+        self._timers: list[Timer] = []
+        self._nursery: trio.Nursery | None = None
+
+    # -- life ---------------------------------------------------------------------------------------------------------
+
+    async def serve(self) -> None:
+        """Run the connection until it ends; closes the stream."""
+        try:
+            with self._all:
+                async with trio.open_nursery() as self._nursery:
+                    self._outbox.start(self._nursery)
+                    self._nursery.start_soon(self._read_socket)
+                    try:
+                        with self._reading:
+                            await self._handshake_and_read()
+                    except ConnectionClosed:
+                        pass
+                    except Exception as error:  # noqa: BLE001 - the fence: one connection's bug ends that one only
+                        self._crashed(error)
+                    await self._finish()
+                    self._nursery.cancel_scope.cancel()
+        finally:
+            self._log = None
+            for timer in self._timers:
+                timer.cancel()
+            if self._route is not None:
+                self._route.ref.tell_if_alive(Detach(self))
+            await trio.aclose_forcefully(self._stream)
+            self._log_end()
+
+    async def _read_socket(self) -> None:
+        await self._ws._reader_task()
+        if not self._ws._open_handshake.is_set():
+            self._reading.cancel()  # it ended in the middle of the handshake, and nobody will ever ask for a session
+
+    async def _handshake_and_read(self) -> None:
+        self._arm(self._protocol.deadline(), self._tick)
+        request = await self._ws._get_request()
+        offered = SUBPROTOCOL in request.proposed_subprotocols
+        await request.accept(subprotocol=SUBPROTOCOL if offered else None)
+        if not offered:
+            self._close(CloseCode.VERSION, f"offer the subprotocol {SUBPROTOCOL}")
+        elif not self._board.origin_allowed(self._origin, self._host):
+            self._close(CloseCode.ORIGIN)
+        elif not self._board.serving:
+            self._close(CloseCode.DRAINING)
+        while self._verdict is None:
+            data = await self._ws.get_message()
+            await self._received(data)
+
+    async def _received(self, data: str | bytes) -> None:
+        match self._protocol.receive(data, trio.current_time()):
+            case HelloReceived(hello):
+                await self._hello(hello)
+            case CommandReceived(command):
+                await self._command(command)
+            case AckReceived(seq) | PongReceived(seq):
+                self._applied = max(self._applied, min(seq, self._cursor))
+            case Answer(frame):
+                self._send(frame)
+            case Refused(code, reason):
+                self._close(code, reason)
+            case Ignored():
+                pass
+
+    async def _finish(self) -> None:
+        """Say why it ends, if it can be said, and give the peer a moment to agree."""
+        self._protocol.closed()
+        code, reason = self._verdict or (CloseCode.INTERNAL, "")
+        with trio.move_on_after(self._limits.close_seconds, shield=True):
+            await self._ws.aclose(code, reason)
+
+    def _crashed(self, error: Exception) -> None:
+        logger.error("connection %s failed: %s", self.id, type(error).__name__)
+        logger.debug("connection %s failed", self.id, exc_info=error)
+        self._close(CloseCode.INTERNAL)
+
+    def _close(self, code: CloseCode, reason: str = "") -> None:
+        """End the connection with a code; only the first one counts."""
+        if self._verdict is None:
+            self._verdict = (code, clip_reason(reason or code.reason))
+            self._board.refused(code)
+            self._reading.cancel()
+
+    def _log_end(self) -> None:
+        closed = self._ws.closed
+        code = self._verdict[0] if self._verdict is not None else (closed.code if closed is not None else 1006)
+        session = self._grant.key.id if self._grant is not None else "-"
+        logger.info("connection %s from %s to session %s ended: %d", self.id, self.peer, session, code)
+
+    # -- hello --------------------------------------------------------------------------------------------------------
+
+    async def _hello(self, hello: Hello) -> None:
+        board = self._board
+        try:
+            grant: Grant = await board.node.tickets.ask_async(TakeTicket(hello.ticket, self._origin))
+        except TicketRefused as refused:
+            self._close(TICKET_CODES[refused.reason])
+            return
+        remaining = None if grant.expires_at is None else grant.expires_at - board.wall_clock()
+        if remaining is not None and remaining <= 0:
+            self._close(CloseCode.EXPIRED)
+            return
+        if not board.serving:
+            self._close(CloseCode.DRAINING)
+            return
+        if not board.admit(self, grant.key.user):
+            self._close(CloseCode.TOO_MANY_CONNECTIONS)
+            return
+        self._grant, self._device = grant, hello.device
+        attached = await self._attach(_start_from(hello.start))
+        if attached is None or self._verdict is not None:
+            return
+        if remaining is not None:
+            self._arm(trio.current_time() + remaining, lambda: self._close(CloseCode.EXPIRED))
+        self._welcome(attached)
+        logger.info("connection %s from %s to session %s opened", self.id, self.peer, grant.key.id)
+
+    async def _attach(self, start: StartFrom) -> Attached | None:
+        """Attach to the session, starting it if need be; None if that ended the connection."""
+        assert self._grant is not None
+        try:
+            with trio.fail_after(self._limits.store_seconds):
+                self._route = await self._board.node.registry.ask_async(Locate(self._grant.key))
+                assert self._route is not None
+                attached: Attached = await self._route.ref.ask_async(Attach(self, self._device, start))
+                return attached
+        except SessionQuarantined:
+            self._close(CloseCode.OVERLOADED, "the session is quarantined")
+        except (StoreUnavailable, trio.TooSlowError):
+            self._close(CloseCode.STORE_UNAVAILABLE)
+        except (pykka.ActorDeadError, Refusal):
+            self._close(CloseCode.INTERNAL)
+        return None
+
+    def _welcome(self, attached: Attached) -> None:
+        assert self._grant is not None
+        limits, log = self._board.protocol_limits, attached.log
+        now = trio.current_time()
+        self._protocol.welcomed(now)
+        self._send(
+            encode(
+                Welcome(
+                    session=self._grant.key.id,
+                    connection=self.id,
+                    epoch=log.epoch,
+                    first=log.first if log.head else 0,
+                    head=log.head,
+                    from_seq=attached.cursor + 1,
+                    mode=attached.mode.value,
+                    last_id=attached.last_id,
+                    heartbeat_ms=limits.heartbeat_ms,
+                    timeout_ms=limits.timeout_ms,
+                    limits=limits.on_wire(),
+                    server=self._board.server_name,
+                )
+            )
+        )
+        self._arm(self._protocol.next_deadline(), self._tick)
+        self._follow(attached)
+
+    def _follow(self, attached: Attached) -> None:
+        self._read_older, self._cursor = attached, attached.cursor
+        self._log = attached.log
+        self._outbox.flush()
+
+    # -- what the session says; called in its turn, so nothing of this may raise ---------------------------------------
+
+    def wake(self) -> None:
+        """The log has grown: send what there is."""
+        try:
+            self._outbox.flush()
+        except Exception as error:  # noqa: BLE001 - the fence: a session must not fall for a connection's bug
+            self._crashed(error)
+
+    def deliver(self, result: CommandResult) -> None:
+        """Send the answer to a command."""
+        try:
+            self._open_commands.pop(result.id, None)
+            self._send(encode(_wire_result(result)))
+        except Exception as error:  # noqa: BLE001 - the fence
+            self._crashed(error)
+
+    def close(self, reason: CloseReason) -> None:
+        """Close the connection for a reason of the session's."""
+        self._close(SESSION_CODES[reason])
+
+    def session_failed(self) -> None:
+        """The session starts anew: attach again where this connection is, which its client need not notice."""
+        self._log = None
+        self._backlog, self._gap = (), None
+        if self._nursery is not None and self._verdict is None:
+            self._nursery.start_soon(self._attach_again)
+
+    async def _attach_again(self) -> None:
+        previous = self._read_older
+        if previous is None or self._verdict is not None:
+            return  # it was not welcomed yet: its own question is still in the session's mailbox
+        epoch = previous.log.epoch
+        attached = await self._attach(StartFrom(epoch=epoch, seq=self._cursor))
+        if attached is None:
+            return
+        if attached.mode is not Mode.REPLAY or attached.log.epoch != epoch:
+            self._close(CloseCode.DRAINING, "the session's history has changed; resume")
+            return
+        self._follow(attached)
+        # What was asked and not answered: done once, whichever incarnation it reached (law S5).
+        for command in list(self._open_commands.values()):
+            await self._tell_session(command)
+
+    # -- what goes out ------------------------------------------------------------------------------------------------
+
+    def _send(self, message: bytes) -> None:
+        self._protocol.sent(trio.current_time())
+        self._outbox.put(text_frame(message))
+
+    def _pull(self) -> bytes | Lagging | None:
+        """The next frame of what the cursor can see: one message with all that is there, up to `batch_bytes`."""
+        log = self._log
+        if log is None or self._verdict is not None:
+            return None
+        if self._gap is not None:
+            gap, self._gap = self._gap, None
+            return self._gap_frame(gap)
+        if self._backlog:
+            records, self._backlog = self._backlog, ()
+        else:
+            found = log.after(self._cursor, self._limits.batch_bytes)
+            if isinstance(found, Behind):
+                return LAGGING
+            if isinstance(found, LogGap):
+                return self._gap_frame(found)
+            if not found:
+                return None
+            records = found
+        self._cursor = records[-1].seq
+        self._protocol.sent(trio.current_time())
+        return text_frame(events_frame([record.encoded for record in records]))
+
+    def _gap_frame(self, gap: LogGap) -> bytes:
+        self._cursor = gap.last
+        return text_frame(encode(Gap(from_seq=gap.first, to_seq=gap.last, reason="retention")))
+
+    async def _catch_up(self) -> None:
+        """Read the next records from the journal. Costs this connection only (law S8)."""
+        attached, cursor = self._read_older, self._cursor
+        if self._log is None or attached is None:
+            return
+        try:
+            with trio.fail_after(self._limits.store_seconds):
+                records = await attached.read(cursor, self._limits.batch_bytes)
+        except (StoreUnavailable, trio.TooSlowError):
+            self._close(CloseCode.STORE_UNAVAILABLE)
+            return
+        if self._log is not attached.log or cursor != self._cursor:
+            return  # attached anew meanwhile
+        records = [record for record in records if record.seq <= attached.log.head]
+        if records and records[0].seq > cursor + 1:
+            self._gap = LogGap(cursor + 1, records[0].seq - 1)
+        self._backlog = records
+
+    def _outbox_failed(self, why: str) -> None:
+        # The stream may hold half a frame, or is gone: nothing can be said any more, so it is cut.
+        code = OUTBOX_CODES[why]
+        if code is not None:
+            self._close(code)
+        self._all.cancel()
+
+    # -- commands -----------------------------------------------------------------------------------------------------
+
+    async def _command(self, command: Command) -> None:
+        if len(self._open_commands) >= OPEN_COMMANDS:
+            error = CommandError(code="rate", message=f"{OPEN_COMMANDS} commands wait for their results", retry=True)
+            self._send(encode(Result(id=command.id, error=error)))
+            return
+        message = RunCommand(self, self._device, command.id, command.op, dict(command.data), command.run)
+        self._open_commands[command.id] = message
+        await self._tell_session(message)
+
+    async def _tell_session(self, message: RunCommand) -> None:
+        assert self._route is not None
+        try:
+            await self._route.ref.send(message)
+        except pykka.ActorDeadError:
+            self._close(CloseCode.OVERLOADED, "the session has ended")
+
+    # -- time ---------------------------------------------------------------------------------------------------------
+
+    def _arm(self, when: float, callback: Callable[[], None]) -> None:
+        timers = self._board.node.system.timers
+        self._timers = [timer for timer in self._timers if timer.callback is not None]
+        self._timers.append(timers.call_later(max(0.001, when - trio.current_time()), callback))
+
+    def _tick(self) -> None:
+        if self._verdict is not None:
+            return
+        for due in self._protocol.tick(trio.current_time()):
+            if isinstance(due, Refused):
+                self._close(due.code, due.reason)
+                return
+            self._send(encode(Ping(seq=self._log.head if self._log is not None else self._cursor)))
+        if self._protocol.next_deadline() < float("inf"):
+            self._arm(self._protocol.next_deadline(), self._tick)
+
+    def goaway(self, in_ms: int, by_ms: int) -> None:
+        """Ask the client to connect anew; before its welcome it is closed at once."""
+        refused = self._protocol.draining()
+        if refused is not None:
+            self._close(refused.code, refused.reason)
+        elif self._verdict is None:
+            self._send(encode(Goaway(reason="draining", in_ms=in_ms, by_ms=by_ms)))
+
+    def end(self, code: CloseCode) -> None:
+        """Close the connection for a reason of the node's."""
+        self._close(code)
+
+
+def _start_from(start: object) -> StartFrom:
+    if isinstance(start, Start):
+        return StartFrom(epoch=start.epoch, seq=start.seq, last=start.last)
+    return StartFrom(first=start == "first")
+
+
+def _wire_result(result: CommandResult) -> Result:
+    if result.error_code is None:
+        return Result(id=result.id, ok=result.ok, seq=result.seq)
+    error = CommandError(code=result.error_code, message=result.error_message, retry=result.retry)
+    return Result(id=result.id, error=error, seq=result.seq)

@@ -1,0 +1,193 @@
+"""The outbox: the one place that writes a WebSocket's bytes.
+
+Theory of operation. Whoever has news calls `flush`, a plain function that never waits: it writes what there is, whole
+frames in order, straight to the socket, until the socket would block or there is nothing left. Only then, or when
+records have to be read from the journal, a task is started that goes on, and ends when it has caught up. What is to be
+written:
+
+1. what trio-websocket has to say (a pong, a close): put between two frames, never into one;
+2. frames made here: welcome, results, errors, pings: bounded in bytes;
+3. records, of which nothing is queued: `pull` gives the next frame of what the cursor can see.
+
+So a slow client holds one frame that is half out, some small frames, and a number. Three outcomes end a connection,
+always by aborting the stream, as a close cannot follow half a frame: the peer is gone, it takes nothing for
+`write_seconds`, or more than `max_bytes` of small frames wait.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Awaitable, Callable
+
+import trio
+
+__all__ = ["LAGGING", "Lagging", "Outbox"]
+
+
+class Lagging:
+    """What `pull` gives when the next records have to be read from the journal first."""
+
+
+LAGGING = Lagging()
+
+# The first byte of a final control frame, RFC 6455 section 5.2.
+PONG = 0x8A
+CLOSE = 0x88
+
+
+class Outbox:
+    """Writes one stream.
+
+    Args:
+        stream: where the bytes go; a plain socket is written to directly.
+        pull: gives the next frame of records, None if there is none, or `LAGGING`.
+        catch_up: reads from the journal, so that `pull` has something to give.
+        failed: hears once why nothing more can be written: ``gone``, ``stalled`` or ``full``.
+        write_seconds: how long the socket may take nothing.
+        max_bytes: how many bytes of small frames may wait.
+    """
+
+    def __init__(
+        self,
+        stream: trio.abc.Stream,
+        *,
+        pull: Callable[[], bytes | Lagging | None],
+        catch_up: Callable[[], Awaitable[None]],
+        failed: Callable[[str], None],
+        write_seconds: float,
+        max_bytes: int,
+    ) -> None:
+        self._stream = stream
+        self._fd = stream.socket.fileno() if isinstance(stream, trio.SocketStream) else None
+        self._pull = pull
+        self._catch_up = catch_up
+        self._failed = failed
+        self._write_seconds = write_seconds
+        self._max_bytes = max_bytes
+        self._nursery: trio.Nursery | None = None
+        self._rest: memoryview | None = None
+        self._lagging = False
+        self._control: deque[bytes] = deque()
+        self._frames: deque[bytes] = deque()
+        self._frame_bytes = 0
+        self._busy = False
+        self._open = True
+        self._progress_at = 0.0
+        self.bytes_out = 0
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Bytes in memory that wait for the socket."""
+        return self._frame_bytes + sum(map(len, self._control)) + (len(self._rest) if self._rest is not None else 0)
+
+    def start(self, nursery: trio.Nursery) -> None:
+        """Use this nursery for the task that goes on where the socket would block."""
+        self._nursery = nursery
+
+    def put(self, frame: bytes) -> None:
+        """Queue a frame made here and flush."""
+        self._frame_bytes += len(frame)
+        self._frames.append(frame)
+        if self._frame_bytes > self._max_bytes:
+            self._fail("full")
+            return
+        self.flush()
+
+    def put_control(self, data: bytes) -> None:
+        """Queue bytes of trio-websocket and flush. Of several pongs that wait only the newest is kept."""
+        # RFC 6455 section 5.5.3: a pong may answer the newest ping only. So a flood of pings queues nothing.
+        if data[0] == PONG and self._control and self._control[-1][0] == PONG:
+            self._control[-1] = data
+        else:
+            self._control.append(data)
+        self.flush()
+
+    def close(self) -> None:
+        """Write nothing more."""
+        self._open = False
+        self._fd = None
+
+    def flush(self) -> None:
+        """Write what there is to write now. Never waits, never raises for what the peer did."""
+        if self._busy or not self._open:
+            return  # the task is at work, and looks again before it ends
+        if self._fd is not None:
+            while (chunk := self._next()) is not None:
+                if not self._write(chunk):
+                    break
+        if (self._rest is not None or self._lagging or self._fd is None) and self._nursery is not None:
+            self._busy = True
+            self._nursery.start_soon(self._go_on, name="outbox")
+
+    def _next(self) -> memoryview | None:
+        """What to write next; keeps it as `_rest` until it is written."""
+        if self._rest is not None:
+            return self._rest
+        if self._control:
+            data = self._control.popleft()
+        elif self._frames:
+            data = self._frames.popleft()
+            self._frame_bytes -= len(data)
+        else:
+            pulled = self._pull()
+            if isinstance(pulled, Lagging):
+                self._lagging = True
+                return None
+            if pulled is None:
+                return None
+            data = pulled
+        self._rest = memoryview(data)
+        return self._rest
+
+    def _write(self, chunk: memoryview) -> bool:
+        """Write some of a chunk to the socket; whether it took any."""
+        assert self._fd is not None
+        try:
+            sent = os.write(self._fd, chunk)
+        except BlockingIOError:
+            return False
+        except OSError:
+            self._fail("gone")
+            return False
+        self._wrote(chunk, sent)
+        return True
+
+    def _wrote(self, chunk: memoryview, sent: int) -> None:
+        self.bytes_out += sent
+        self._rest = None if sent == len(chunk) else chunk[sent:]
+
+    def _fail(self, why: str) -> None:
+        if self._open:
+            self.close()
+            self._failed(why)
+
+    async def _go_on(self) -> None:
+        """Write and read on until there is nothing left to do."""
+        while self._open:
+            chunk = self._next()
+            if chunk is not None:
+                await self._write_when_possible(chunk)
+            elif self._lagging:
+                await self._catch_up()
+                self._lagging = False
+            else:
+                break
+        # No await between the look above and this: what comes now finds a flush that works.
+        self._busy = False
+
+    async def _write_when_possible(self, chunk: memoryview) -> None:
+        try:
+            with trio.fail_after(self._write_seconds):
+                if self._fd is None:
+                    await self._stream.send_all(chunk)
+                    self._wrote(chunk, len(chunk))
+                    return
+                if not self._write(chunk) and self._open:
+                    await trio.lowlevel.wait_writable(self._fd)
+                else:
+                    await trio.lowlevel.checkpoint()
+        except trio.TooSlowError:
+            self._fail("stalled")
+        except (trio.BrokenResourceError, trio.ClosedResourceError, OSError):
+            self._fail("gone")
