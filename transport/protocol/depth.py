@@ -31,5 +31,8 @@ def nested_deeper_than(text: bytes, max_depth: int) -> bool:
     for _ in range(max_depth):
         if not brackets:
             return False
-        brackets = brackets.replace(b"[]", b"")
+        peeled = brackets.replace(b"[]", b"")
+        if len(peeled) == len(brackets):
+            return True  # brackets without a pair: malformed, and further rounds would change nothing
+        brackets = peeled
     return bool(brackets)

@@ -1,0 +1,1 @@
+"""Agents to learn from and to try callboard with. The runtime does not depend on them."""
