@@ -1,24 +1,32 @@
 """The outside: one port for HTTP and WebSocket, tickets, tokens, the command line and the composition root.
 
 General layout: `protocol/` is the wire without I/O; `outbox`, `streams` and `connection` are one WebSocket; `http` and
-`api` are the HTTP side; `auth` says who somebody is; `board` joins all of it; `config` reads settings and `cli` is the
-command line. Only `board` and `cli` construct things.
+`api` are the HTTP side; `auth` says who somebody is; `board` joins all of it; `client/` is the Python client; `config`
+reads settings and `cli` is the command line. Only `board` and `cli` construct things.
 """
 
 from .auth import Authenticator, Identity
 from .board import Board, DrainReport, open_board
-from .errors import ConfigError, Problem, TokenRefused
+from .client import Client, CommandFailed, SessionClosed, TicketDenied, Unreachable, connect
+from .errors import ConfigError, ListenError, Problem, TokenRefused
 from .http import Request, Response
 
 __all__ = [
     "Authenticator",
     "Board",
+    "Client",
+    "CommandFailed",
     "ConfigError",
     "DrainReport",
     "Identity",
+    "ListenError",
     "Problem",
     "Request",
     "Response",
+    "SessionClosed",
+    "TicketDenied",
     "TokenRefused",
+    "Unreachable",
+    "connect",
     "open_board",
 ]

@@ -1,7 +1,7 @@
 """The librarian: an agent that answers questions about Python from the documentation that is installed beside it.
 
-The shell around the pure parts: it makes a plan, calls tools by it, and streams what the answer functions write. It says
-on the way what it looks for, what it decided and why. One index serves all runs of a node and is built at the first one.
+The shell around the pure parts: it makes a plan, calls tools by it, and streams what the answer functions write. On the
+way it says what it looks for, what it decided and why. One index serves all runs of a node; the first one builds it.
 """
 
 from __future__ import annotations
@@ -11,12 +11,15 @@ from functools import partial
 from typing import assert_never
 
 import trio
+
 from callboard import Agent, Message
 
 from . import answers
 from .index import build_index
+from .opening import SourceChanged
+from .pages import Excerpt, Found, Page
 from .plan import Explain, Find, Plan, Talk, make_plan
-from .tools import Excerpt, Found, Page, SourceChanged, Tools
+from .tools import Tools
 from .wording import Aspect
 from .words import keywords, kin
 
@@ -77,7 +80,10 @@ class Librarian(Agent):
                 assert_never(plan)
 
     async def _open_library(self) -> Tools:
-        await self._think("This is the first question on this node: I read the sources of the standard library and of the installed packages. It takes a few seconds, once.")
+        await self._think(
+            "This is the first question on this node: I read the sources of the standard library and of the installed"
+            " packages. It takes a few seconds, once."
+        )
         try:
             limiter = _one_at_a_time.get()
         except LookupError:
@@ -86,7 +92,9 @@ class Librarian(Agent):
         # Abandoned when the run is cancelled: the thread goes on, and the next run finds what it made.
         tools = await trio.to_thread.run_sync(self.library.open, limiter=limiter, abandon_on_cancel=True)
         read = tools.index.statistics
-        await self._think(f"I have read {read.files:,} files and know {read.entries:,} names in {read.modules:,} modules.")
+        await self._think(
+            f"I have read {read.files:,} files and know {read.entries:,} names in {read.modules:,} modules."
+        )
         return tools
 
     async def _think(self, text: str) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from array import array
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import attrs
 
@@ -20,7 +20,7 @@ from .words import alternatives
 
 __all__ = ["Bm25", "Matches"]
 
-# k1 and b of BM25 (Robertson and Zaragoza, "The Probabilistic Relevance Framework", 2009, which gives 1.2–2 and 0.5–0.8).
+# k1 of BM25; 1.2 to 2 is usual (Robertson and Zaragoza, "The Probabilistic Relevance Framework", 2009).
 _SATURATION = 2.0
 
 
@@ -60,15 +60,22 @@ class Bm25:
         frequency = Counter(term for document in documents for term in document)
         self._rarity = {t: math.log(1 + (count - n + 0.5) / (n + 0.5)) for t, n in frequency.items()}
         self._rarity_of_unknown = math.log(1 + (count + 0.5) / 0.5)
-        self._numbers: dict[str, array[int]] = {term: array("L") for term in frequency}
-        self._values: dict[str, array[float]] = {term: array("f") for term in frequency}
+        # All postings lie in two long arrays, term after term: one for each term would be 35,000 objects.
+        self._begins: dict[str, int] = {}
+        end = 0
+        for term, n in frequency.items():
+            self._begins[term], end = end, end + n
+        self._numbers, self._values = array("L", [0]) * end, array("f", [0.0]) * end
+        self._ends = dict(self._begins)
         lengths = [sum(document.values()) for document in documents]
         mean = sum(lengths) / max(count, 1) or 1.0
         for number, (document, length) in enumerate(zip(documents, lengths, strict=True)):
             norm = _SATURATION * (1 - length_share + length_share * length / mean)
             for term, weight in document.items():
-                self._numbers[term].append(number)
-                self._values[term].append(self._rarity[term] * weight * (_SATURATION + 1) / (weight + norm))
+                place = self._ends[term]
+                self._numbers[place] = number
+                self._values[place] = self._rarity[term] * weight * (_SATURATION + 1) / (weight + norm)
+                self._ends[term] = place + 1
 
     def match(self, terms: Sequence[str]) -> Matches:
         """The documents that speak of at least one of these terms, by their number."""
@@ -88,12 +95,13 @@ class Bm25:
         return Matches(wanted, scores, spoken, coverage)
 
     def _concept(self, term: str) -> dict[int, float]:
-        best: dict[int, float] = {}
-        if term in self._numbers:
-            best.update(zip(self._numbers[term], self._values[term], strict=True))
+        best = dict(self._postings(term))
         for other, share in alternatives(term).items():
-            if other in self._numbers:
-                for number, value in zip(self._numbers[other], self._values[other], strict=True):
-                    if value * share > best.get(number, 0.0):
-                        best[number] = value * share
+            for number, value in self._postings(other):
+                if value * share > best.get(number, 0.0):
+                    best[number] = value * share
         return best
+
+    def _postings(self, term: str) -> Iterator[tuple[int, float]]:
+        begin, end = self._begins.get(term, 0), self._ends.get(term, 0)
+        return zip(self._numbers[begin:end], self._values[begin:end], strict=True)

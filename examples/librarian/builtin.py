@@ -11,26 +11,24 @@ import importlib.util
 import inspect
 import types
 
-from .reading import Kind
+import msgspec
 
-import attrs
+from .reading import Kind
 
 __all__ = ["C_MODULES", "BuiltIn", "describe"]
 
-C_MODULES = (
-    *("builtins", "array", "atexit", "binascii", "cmath", "errno", "faulthandler", "fcntl", "gc", "grp", "itertools"),
-    *("marshal", "math", "mmap", "posix", "pwd", "pyexpat", "resource", "select", "sys", "syslog", "termios", "time"),
-    *("unicodedata", "zlib", "_abc", "_bisect", "_blake2", "_bz2", "_codecs", "_collections", "_contextvars", "_csv"),
-    *("_datetime", "_decimal", "_functools", "_hashlib", "_heapq", "_imp", "_io", "_json", "_locale", "_lsprof"),
-    *("_lzma", "_opcode", "_operator", "_pickle", "_queue", "_random", "_signal", "_socket", "_sqlite3", "_ssl"),
-    *("_stat", "_statistics", "_string", "_struct", "_symtable", "_thread", "_tracemalloc", "_warnings", "_weakref"),
+C_MODULES = tuple(
+    "array atexit audioop binascii builtins cmath errno faulthandler fcntl gc grp itertools marshal math mmap"
+    " nis posix pwd pyexpat resource select spwd sys syslog termios time unicodedata zlib _abc _bisect _blake2"
+    " _bz2 _codecs _collections _contextvars _csv _ctypes _curses _datetime _decimal _functools _hashlib _heapq"
+    " _imp _io _json _locale _lsprof _lzma _opcode _operator _pickle _queue _random _signal _socket _sqlite3"
+    " _ssl _stat _statistics _string _struct _symtable _thread _tracemalloc _warnings _weakref _zoneinfo".split()
 )
 
 _NO_INHERITED_DOC = (type, object)
 
 
-@attrs.frozen
-class BuiltIn:
+class BuiltIn(msgspec.Struct, frozen=True, gc=False):
     """A thing that lives in C.
 
     Attributes:
@@ -86,8 +84,9 @@ def _doc(value: object) -> str:
 def _described(name: str, kind: Kind, value: object) -> BuiltIn:
     try:
         signature = inspect.signature(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        # Not every C function carries its signature; the first line of the docstring then often does.
+    except (TypeError, ValueError, NameError, AttributeError):
+        # Not every C function carries its signature, and a default may be a name that exists only later (`ACS_VLINE`).
+        # The first line of the docstring then often has it.
         return BuiltIn(name, kind, doc=_doc(value))
     return BuiltIn(name, kind, str(signature), _doc(value), parameters=tuple(signature.parameters))
 

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-import attrs
+import msgspec
 
 from .builtin import BuiltIn
 from .names import Names, is_public
@@ -20,10 +20,10 @@ __all__ = ["Entry", "make_entries"]
 
 # One line of a list on a phone holds about this many characters in two rows.
 _MAX_SUMMARY = 160
+_NOWHERE = Path()
 
 
-@attrs.frozen(eq=False)
-class Entry:
+class Entry(msgspec.Struct, frozen=True, eq=False, gc=False, kw_only=True):
     """One public thing: a module, class, function, method, property or constant.
 
     Attributes:
@@ -32,6 +32,9 @@ class Entry:
         module: the public name of the module that offers it; of a module, its own.
         root, file: where it stands: `file` is relative to `root`. What is written in C has an empty `file`.
         stands: where in the file, or what the interpreter tells of it.
+        doc: its docstring without indentation.
+        doc_of: the true name of what it has that docstring from, where its own source has none.
+        c_version: what runs in place of it, where its module prefers a version written in C; and its docstring.
         uses: how often the files of other projects import it.
         deprecated: its module warns so on import.
     """
@@ -43,8 +46,12 @@ class Entry:
     root: Path
     file: str
     stands: Definition | BuiltIn
-    uses: int
-    deprecated: bool
+    doc: str
+    doc_of: str = ""
+    c_version: str = ""
+    c_doc: str = ""
+    uses: int = 0
+    deprecated: bool = False
 
     @property
     def kind(self) -> Kind:
@@ -65,7 +72,7 @@ class Entry:
     @property
     def summary(self) -> str:
         """The first paragraph of the docstring in one line, cut at 160 characters."""
-        paragraph = " ".join(self.stands.doc.partition("\n\n")[0].split())
+        paragraph = " ".join(self.doc.partition("\n\n")[0].split())
         return paragraph if len(paragraph) <= _MAX_SUMMARY else paragraph[: _MAX_SUMMARY - 3].rstrip() + "..."
 
 
@@ -134,9 +141,32 @@ def _entry(
     source = held[0] if held else names.sources.get(true_name)
     if source is None:
         built_in = names.built_in[true_name]
-        return Entry(public, true_name, module, "built-in", Path(), "", built_in, uses[public], deprecated=False)
-    file = found[source.module]
+        return Entry(
+            name=public,
+            true_name=true_name,
+            module=module,
+            origin="built-in",
+            root=_NOWHERE,
+            file="",
+            stands=built_in,
+            doc=built_in.doc,
+            uses=uses[public],
+        )
     stands = held[1] if held else source.itself
+    c_version = names.c_version(true_name, module)
+    doc, doc_of = (stands.doc, "") if stands.doc else names.borrowed_doc(true_name)
     return Entry(
-        public, true_name, module, file.origin, file.root, file.file, stands, uses[public], names.is_deprecated(source.module)
+        name=public,
+        true_name=true_name,
+        module=module,
+        origin=found[source.module].origin,
+        root=found[source.module].root,
+        file=found[source.module].file,
+        stands=stands,
+        doc=doc,
+        doc_of=doc_of,
+        c_version=c_version,
+        c_doc=names.built_in[c_version].doc if c_version else "",
+        uses=uses[public],
+        deprecated=names.is_deprecated(source.module),
     )

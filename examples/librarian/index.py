@@ -7,6 +7,7 @@ it is built (its name cache apart, whose writes repeat each other), so any numbe
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import sys
 from collections.abc import Iterable
@@ -15,9 +16,10 @@ import attrs
 
 from .builtin import C_MODULES, BuiltIn, describe
 from .entries import Entry, make_entries
-from .names import Names
-from .reading import Source, read_source
-from .scan import Found, scan_installed, scan_standard_library
+from .names import Names, is_public
+from .reading import Source
+from .scan import Found, extension_modules, scan_installed, scan_standard_library
+from .walking import read_source
 
 __all__ = ["Index", "Statistics", "build_index"]
 
@@ -28,7 +30,8 @@ class Statistics:
 
     Attributes:
         unreadable: files that are no Python of this version (templates are shipped under such names).
-        missing: modules written in C that this interpreter was built without.
+        missing: modules of the standard library that were not read: this interpreter was built without them, or they
+            are written in C and not safe to import.
         left_out: package to the number of its modules that were over the bounds of `scan_installed`.
     """
 
@@ -51,33 +54,37 @@ class Index:
     entries: list[Entry]
     statistics: Statistics
     _names: Names
-    _true: dict[str, Entry] = attrs.field(factory=dict, init=False)
-    _public: dict[str, Entry] = attrs.field(factory=dict, init=False)
-    _lower: dict[str, Entry] = attrs.field(factory=dict, init=False)
-    _last: dict[str, list[Entry]] = attrs.field(factory=dict, init=False)
-    _held: dict[str, list[Entry]] = attrs.field(factory=dict, init=False)
+    # Each name to places in `entries`: numbers are nothing to the garbage collector.
+    _true: dict[str, int] = attrs.field(factory=dict, init=False)
+    _public: dict[str, int] = attrs.field(factory=dict, init=False)
+    _lower: dict[str, int] = attrs.field(factory=dict, init=False)
+    _last: dict[str, tuple[int, ...]] = attrs.field(factory=dict, init=False)
+    _held: dict[str, tuple[int, ...]] = attrs.field(factory=dict, init=False)
 
     def __attrs_post_init__(self) -> None:
-        # What programs import most stands first, so it is also what a name in the wrong case or without its module means.
+        # What programs import most stands first: that is what a name in the wrong case, or without its module, means.
         uses = {e.name: e.uses for e in self.entries if e.kind == "module"}
         uses["builtins"] = sum(uses.values())  # nobody imports it, for everybody has it
-        for entry in sorted(self.entries, key=lambda e: (-uses.get(e.module, 0), e.name.count("."), e.kind, e.name)):
-            self._true.setdefault(entry.true_name, entry)
-            self._public.setdefault(entry.name, entry)
-            self._lower.setdefault(entry.name.lower(), entry)
+        worth = [(-uses.get(e.module, 0), e.name.count("."), e.kind, e.name) for e in self.entries]
+        for place in sorted(range(len(worth)), key=worth.__getitem__):
+            entry = self.entries[place]
+            self._true.setdefault(entry.true_name, place)
+            self._public.setdefault(entry.name, place)
+            self._lower.setdefault(entry.name.lower(), place)
             holder, _, last = entry.name.rpartition(".")
-            self._last.setdefault(last, []).append(entry)
-            self._held.setdefault(holder, []).append(entry)
+            self._last[last] = (*self._last.get(last, ()), place)
+            self._held[holder] = (*self._held.get(holder, ()), place)
 
     def find(self, name: str) -> Entry | None:
         """The entry that a program means by a name: its own, an imported or inherited one, or that of a built-in."""
-        if name in self._public:
-            return self._public[name]
-        true_name = self._names.find(name) or self._names.find(f"builtins.{name}")
-        if true_name is not None and true_name in self._true:
-            return self._true[true_name]
-        below = self.find_last(name) if "." in name else []
-        return below[0] if below else self._lower.get(name.lower())
+        place = self._public.get(name)
+        if place is None:
+            true_name = self._names.find(name) or self._names.find(f"builtins.{name}")
+            place = self._true.get(true_name or "")
+        if place is None and "." in name and (below := self.find_last(name)):
+            return below[0]
+        place = self._lower.get(name.lower()) if place is None else place
+        return None if place is None else self.entries[place]
 
     def resolve(self, name: str) -> str | None:
         """The full name of what is meant by a name, or by its last part (``lru_cache``); see `find` and `find_last`."""
@@ -96,23 +103,23 @@ class Index:
         return entry.parameters if entry is not None else ()
 
     def find_last(self, name: str) -> list[Entry]:
-        """The entries whose name ends so (``lru_cache``; ``multiprocessing.Pool`` below its package), most used first."""
+        """The entries whose name ends so (``lru_cache``; ``urllib.urlopen``, below its package), most used first."""
         package, _, last = name.rpartition(".")
-        held = self._last.get(last, [])
-        return [e for e in held if e.name.startswith(package + ".")] if package else list(held)
+        held = [self.entries[place] for place in self._last.get(last, ())]
+        return [e for e in held if e.name.startswith(package + ".")] if package else held
 
     def members(self, name: str) -> list[Entry]:
         """The public things directly inside a module or class, by name; submodules included."""
-        return sorted(self._held.get(name, ()), key=lambda e: e.name)
+        return sorted((self.entries[place] for place in self._held.get(name, ())), key=lambda e: e.name)
 
     def similar(self, name: str, limit: int = 3) -> list[str]:
         """Existing names that are spelt nearly like this one: in the same place, else under a module spelt so."""
         holder, _, last = name.rpartition(".")
         if holder and (place := self.find(holder)) is not None:
-            near = {e.name.rpartition(".")[2] for e in self._held.get(place.name, ())}
+            near = {e.name.rpartition(".")[2] for e in self.members(place.name)}
             return [f"{place.name}.{n}" for n in difflib.get_close_matches(last, sorted(near), limit)]
         top, _, rest = name.partition(".")
-        tops = [e.name for e in self._held[""]]
+        tops = [e.name for e in self.members("")]
         fixed = [".".join(filter(None, [t, rest])) for t in difflib.get_close_matches(top, tops, limit)]
         return [f for f in fixed if self.find(f) is not None]
 
@@ -121,8 +128,9 @@ def build_index() -> Index:
     """Read the standard library and the installed packages. Takes seconds, nearly all of it the interpreter's own."""
     installed, left_out = scan_installed()
     sources, found, unreadable = _read([*scan_standard_library(), *installed])
-    built_in, missing = _describe(C_MODULES)
+    built_in = _describe(C_MODULES)
     names = Names(sources, built_in)
+    missing = sorted(m for m in sys.stdlib_module_names if is_public(m) and not names.is_module(m))
     entries = make_entries(names, found)
     modules = sum(e.kind == "module" for e in entries)
     statistics = Statistics(len(entries), modules, len(sources), tuple(unreadable), tuple(missing), left_out)
@@ -131,7 +139,7 @@ def build_index() -> Index:
 
 def _read(files: Iterable[Found]) -> tuple[dict[str, Source], dict[str, Found], list[str]]:
     files = list(files)
-    available = frozenset(f.module for f in files if "." not in f.module) | frozenset(sys.builtin_module_names)
+    available = {f.module for f in files if "." not in f.module} | {*sys.builtin_module_names, *extension_modules()}
     sources: dict[str, Source] = {}
     found: dict[str, Found] = {}
     unreadable: list[str] = []
@@ -140,7 +148,7 @@ def _read(files: Iterable[Found]) -> tuple[dict[str, Source], dict[str, Found], 
             continue  # the earlier root wins, as on sys.path
         try:
             text = (file.root / file.file).read_bytes()
-            source = read_source(text, file.module, is_package=file.is_package, available=available)
+            source = read_source(text, file.module, is_package=file.is_package, available=frozenset(available))
         except (SyntaxError, ValueError, RecursionError, OSError):
             unreadable.append(file.file)
             continue
@@ -149,12 +157,10 @@ def _read(files: Iterable[Found]) -> tuple[dict[str, Source], dict[str, Found], 
     return sources, found, unreadable
 
 
-def _describe(modules: Iterable[str]) -> tuple[dict[str, BuiltIn], list[str]]:
+def _describe(modules: Iterable[str]) -> dict[str, BuiltIn]:
     described: dict[str, BuiltIn] = {}
-    missing: list[str] = []
     for module in modules:
-        try:
+        # Built without it; or it is deprecated, and warnings are errors here. Its absence is counted by `build_index`.
+        with contextlib.suppress(ImportError, Warning):
             described.update((b.name, b) for b in describe(module))
-        except ImportError:
-            missing.append(module)
-    return described, missing
+    return described

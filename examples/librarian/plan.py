@@ -1,4 +1,4 @@
-"""Decides what to do about a question: the question and the conversation before it become a plan. Pure: no tools, no I/O.
+"""Decides what to do about a question: it and the conversation before it become a plan. Pure: no tools, no I/O.
 
 What a text says is `wording`'s affair, what names exist is asked of `Known`. A plan is one of
 
@@ -22,7 +22,7 @@ from .wording import Aspect, Wording, read_wording
 
 __all__ = ["Earlier", "Explain", "Find", "Known", "Plan", "Talk", "make_plan"]
 
-# What is asked stands at the beginning; longer texts are pasted logs. Things explained at once; how far back "it" reaches.
+# What is asked stands at the beginning, longer texts are pasted logs; things explained at once; how far "it" reaches.
 _MAX_CHARACTERS, _MAX_NAMES, _MAX_BACK = 2000, 3, 20
 # "json dumps", "os path join": so many words at most may be one name.
 _MAX_JOINED = 4
@@ -100,6 +100,10 @@ _TALK = tuple(
         ),
     )
 )
+# "config.ini" and "example.com" are not looked for, nor missed, as names; a name that exists is one (`math.log`).
+_FILE_ENDINGS = frozenset(
+    "bat c cfg com csv doc gz html ini jpg js json log md net org pdf png py sh tar toml txt xml yaml yml zip".split()
+)
 _HEADLINE = re.compile(r"^#{1,4} `([A-Za-z_][\w.]*)", re.MULTILINE)
 
 
@@ -130,7 +134,7 @@ def _means_argument(wording: Wording, history: Sequence[Earlier], known: Known) 
         return False
     word = wording.left[0]
     topic = _topic(history[-_MAX_BACK:], known)
-    # "What is time?" asks for the module, also after something that has an argument `time`; "what about time?" does not.
+    # "What is time?" asks for the module, even after something with an argument `time`; "what about time?" does not.
     return topic is not None and word in known.parameters(topic) and (wording.goes_on or known.resolve(word) != word)
 
 
@@ -141,7 +145,7 @@ def _names(wording: Wording, known: Known) -> tuple[tuple[str, ...], tuple[str, 
         name
         for name in wording.names
         # What does not exist is worth saying if it is all that was asked for, or has its place in a module that does.
-        if not left or known.resolve(name) or ("." in name and known.resolve(name.partition(".")[0]))
+        if known.resolve(name) or (not _is_file(name) and (not left or known.resolve(name.rpartition(".")[0])))
     )
     if any(known.resolve(name) for name in names):
         names = tuple(name for name in names if "." in name or known.resolve(name))
@@ -154,6 +158,10 @@ def _names(wording: Wording, known: Known) -> tuple[tuple[str, ...], tuple[str, 
             if known.resolve(joined):
                 return (joined,), ()
     return (), left
+
+
+def _is_file(name: str) -> bool:
+    return name.rpartition(".")[2] in _FILE_ENDINGS
 
 
 def _explain(

@@ -15,13 +15,22 @@ from typing import Literal, TypeAlias
 
 import attrs
 
-__all__ = ["Found", "Origin", "installed_roots", "scan_installed", "scan_standard_library", "standard_library_root"]
+__all__ = [
+    "Found",
+    "Origin",
+    "extension_modules",
+    "installed_roots",
+    "scan_installed",
+    "scan_standard_library",
+    "standard_library_root",
+]
 
 Origin: TypeAlias = Literal["standard library", "installed package", "built-in"]
 
 # Neither documentation nor interface: test suites, other projects' code under a second name, other roots.
 _NOT_LIBRARY = frozenset(
-    "test tests _tests idle_test testing_data __pycache__ site-packages dist-packages lib-dynload _vendor vendor _bundled".split()
+    "test tests _tests idle_test testing_data __pycache__ site-packages dist-packages lib-dynload _vendor"
+    " vendor _bundled".split()
 )
 # mypy, Pygments, Playwright and setuptools are 1.5 to 4.5 MB each, and nearly all of it lies below their interface.
 _MAX_PACKAGE_BYTES = 1024 * 1024
@@ -62,6 +71,12 @@ def installed_roots() -> list[Path]:
                         if target.is_dir():
                             roots[target] = None
     return list(roots)
+
+
+def extension_modules() -> set[str]:
+    """The modules of the standard library that are shared libraries of their own, such as ``_ssl``; none is loaded."""
+    folders = [Path(sysconfig.get_path(kind)) / "lib-dynload" for kind in ("stdlib", "platstdlib")]
+    return {item.name.partition(".")[0] for folder in folders if folder.is_dir() for item in folder.iterdir()}
 
 
 def scan_standard_library() -> list[Found]:

@@ -21,12 +21,12 @@ __all__ = ["Hit", "ModuleHit", "Search"]
 # The numbers below were chosen on seventy-odd questions of everyday wording; the ranking changes little when any of
 # them is moved by a third.
 
-# What a word counts by where it stands: in the name, in the name of what holds it, in the first paragraph, further down.
+# What a word counts by where it stands: in the name, in the name of its holder, in the first paragraph, further down.
 _NAME, _HOLDER, _SUMMARY, _REST = 2.0, 1.0, 2.0, 0.5
 _REST_CHARACTERS = 1500
 # A module's text also counts what it holds, at this share of its weight.
 _MEMBER = 0.2
-_ENTRY_LENGTH, _MODULE_LENGTH = 0.7, 0.5
+_ENTRY_LENGTH, _MODULE_LENGTH = 0.7, 0.6
 # How strongly it counts that few of the question's words were met: for the module as a whole little, since the words of
 # one task rarely meet in one docstring; for one function nearly in proportion.
 _ENTRY_COVERAGE, _MODULE_COVERAGE = 0.8, 0.3
@@ -119,7 +119,7 @@ def _is_searched(entry: Entry) -> bool:
 
 def _weigh(entry: Entry) -> dict[str, float]:
     holder, _, last = entry.name.rpartition(".")
-    first, _, rest = entry.stands.doc.partition("\n\n")
+    first, _, rest = entry.doc.partition("\n\n")
     weights: dict[str, float] = {}
     for text, weight in ((last, _NAME), (holder, _HOLDER), (first, _SUMMARY), (rest[:_REST_CHARACTERS], _REST)):
         for term in terms(text):

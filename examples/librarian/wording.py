@@ -1,4 +1,4 @@
-"""What English questions about Python look like: names, aspects and places of arguments in a text. Pure tables and rules.
+"""What English questions about Python look like: names, aspects and places of arguments in a text. Pure.
 
 Knows neither what names exist nor what was said before; `plan` puts the three together.
 """
@@ -59,8 +59,6 @@ _WRITTEN = re.compile(
     rf"|(?<![\w./*@:-])({_NAME})\s?\((?:[^()\n]{{0,80}}\))?"
     r"|(?<![\w./*@:-])([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+)(?![\w/@:-])"
 )
-_FILE_ENDINGS = frozenset("bat c cfg com csv doc gz html ini jpg js json log md net org pdf png py sh tar toml txt xml yaml yml zip".split())
-
 _ORDINALS = {
     **{w: n for n, w in enumerate("first second third fourth fifth sixth seventh eighth ninth tenth".split(), 1)},
     **{w: n for n, w in enumerate("1st 2nd 3rd 4th 5th 6th 7th 8th 9th 10th".split(), 1)},
@@ -70,31 +68,38 @@ _ORDINALS = {
 _PARAMETER = r"(?:keyword |positional )?(?:arguments?|parameters?|params?|args?|options?)"
 _PLACE = re.compile(rf"\b({'|'.join(_ORDINALS)})(?:\s+(?:one|{_PARAMETER}))?\b")
 _NUMBERED = re.compile(rf"\b{_PARAMETER}\s+(?:number |no\.? ?|#)?(\d+)\b")
-_NAMED = re.compile(rf"`(\w+)` {_PARAMETER}\b|\b{_PARAMETER} (?:called |named )?`(\w+)`|\b{_PARAMETER} (?:called|named) (\w+)\b")
+_NAMED = re.compile(
+    rf"`(\w+)` {_PARAMETER}\b|\b{_PARAMETER} (?:called |named )?`(\w+)`|\b{_PARAMETER} (?:called|named) (\w+)\b"
+)
 # In order of preference; what a pattern matches is taken out of the text.
 _ASPECTS = (
     (Aspect.WHERE, r"\bwhere\b|\b(?:which|what) (?:file|line)\b|\bwhich (?:module|package) is (?:it|that|this)\b"),
-    (Aspect.RETURNS, r"\b(?:(?:what|which) (?:type|kind|sort)\b.* )?return(?:s|ed|ing)?\b|\bresult type\b|\bgives? back\b"),
+    (
+        Aspect.RETURNS,
+        r"\b(?:(?:what|which) (?:type|kind|sort)\b.* )?return(?:s|ed|ing)?\b|\bresult type\b|\bgives? back\b",
+    ),
     (Aspect.EXAMPLE, r"\bexamples?\b"),
     (Aspect.SOURCE, r"\bsource(?: code)?\b|\bimplement(?:ation|ed)\b|\b(?:the|its) code\b"),
     (Aspect.ARGUMENTS, rf"\b{_PARAMETER}\b|\bsignature\b"),
     (
         Aspect.MEMBERS,
-        r"\b(?:list )?(?:all )?(?:the )?(?:functions|methods|classes|members|contents)\b(?=.*\b(?:in|of|does|has|have|there)\b)"
+        r"\b(?:list )?(?:all )?(?:the )?(?:functions|methods|classes|members|contents)\b"
+        r"(?=.*\b(?:in|of|does|has|have|there)\b)"
         r"|\bwhat(?: else)?(?: is|'s)(?: there)? in(?:side)?\b|\bcontains?\b",
     ),
     (Aspect.MORE, r"\b(?:more|details?|full|whole|rest|go on|continue)\b"),
 )
 _FILLING = frozenset(
-    "a about all also am an and any are at be but can come comes could default defaults defined definition deprecated describe did"
-    " do doc docs docstring documentation document documented does else exactly expect explain find for from full get give"
-    " go good got has have he help her hey how i in inside is it it's its itself know let like librarian live lives located"
-    " look many may me mean meaning means my name named need needs now of ok okay on one ones or out part please possible"
-    " purpose python question quote read remind say says see she should show so some stand stands take takes tell"
-    " than thank thanks that that's the their them then there these they this those to too understand up us use used"
-    " useful uses using value values want was way we were what what's whats when where which who why will with work works"
-    " would you your accept accepts function functions module modules method methods class classes package packages"
-    " library libraries builtin builtins built call called if between difference not by as".split()
+    "a about all also am an and any are at be but can come comes could default defaults defined definition"
+    " deprecated describe did do doc docs docstring documentation document documented does else exactly expect"
+    " explain find for from full get give go good got has have he help her hey how i in inside is it it's its"
+    " itself know let like librarian live lives located look many may me mean meaning means my name named need"
+    " needs now of ok okay on one ones or out part please possible purpose python question quote read remind"
+    " say says see she should show so some stand stands take takes tell than thank thanks that that's the their"
+    " them then there these they this those to too understand up us use used useful uses using value values"
+    " want was way we were what what's whats when where which who why will with work works would you your"
+    " accept accepts function functions module modules method methods class classes package packages library"
+    " libraries builtin builtins built call called if between difference not by as".split()
 )
 _PRONOUNS = frozenset("it its it's itself that this they them their these those he she one ones".split())
 _GOES_ON = re.compile(r"\s*(?:and|what about|how about)\b", re.IGNORECASE)
@@ -111,8 +116,7 @@ def read_wording(text: str) -> Wording:
         text = text.replace(named[0], " argument ", 1)
     for match in _WRITTEN.finditer(text):
         name = next(filter(None, match.groups()))
-        parts = name.split(".")
-        if name not in names and not (len(parts) > 1 and (parts[-1] in _FILE_ENDINGS or max(map(len, parts)) == 1)):
+        if name not in names and re.search(r"\w\w|^\w$", name):  # "e.g." and "i.e." are no names
             names.append(name)
     rest = _WRITTEN.sub(" ", text)
     place, rest = _place(rest)
@@ -141,6 +145,9 @@ def _place(text: str) -> tuple[int | None, str]:
         return int(numbered[1]), lower.replace(numbered[0], " ", 1)
     placed = _PLACE.search(lower)
     # "The first line of a file" speaks of no argument; "the second?" and "its last argument" do.
-    if placed and (re.search(_PARAMETER, placed[0]) or not re.sub(r"\b(?:and|the|its|one|what|about|is)\b|\W", "", lower.replace(placed[0], "", 1))):
+    if placed and (
+        re.search(_PARAMETER, placed[0])
+        or not re.sub(r"\b(?:and|the|its|one|what|about|is)\b|\W", "", lower.replace(placed[0], "", 1))
+    ):
         return _ORDINALS[placed[1]], lower.replace(placed[0], " ", 1)
     return None, text

@@ -175,7 +175,7 @@ automatic itself
 language locale internationalization
 """
 
-_SYNONYM, _NEAR = 0.85, 0.6
+_SYNONYM, _NEAR = 0.85, 0.65
 
 
 @functools.cache

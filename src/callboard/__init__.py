@@ -27,7 +27,16 @@ from .actors import (
     SessionKey,
 )
 from .runtime import Actor, ActorExited, Ref, Refusal
-from .transport import Board, ConfigError
+from .transport import (
+    Board,
+    Client,
+    CommandFailed,
+    ConfigError,
+    SessionClosed,
+    TicketDenied,
+    Unreachable,
+    connect,
+)
 from .transport import open_board as open
 
 __all__ = [
@@ -37,6 +46,8 @@ __all__ = [
     "AgentError",
     "App",
     "Board",
+    "Client",
+    "CommandFailed",
     "CommandRefused",
     "ConfigError",
     "Exchange",
@@ -49,7 +60,11 @@ __all__ = [
     "Ref",
     "Refusal",
     "Session",
+    "SessionClosed",
     "SessionKey",
+    "TicketDenied",
+    "Unreachable",
     "__version__",
+    "connect",
     "open",
 ]

@@ -98,8 +98,9 @@ def steered_node() -> Iterator[SteeredNode]:
         if failed:
             raise failed[0]
         yield node
-        node._token.run_sync_soon(node._stop.cancel)
     finally:
+        if not failed:
+            node._token.run_sync_soon(node._stop.cancel)
         thread.join(20)
     if failed:
         raise failed[0]

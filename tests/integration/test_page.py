@@ -221,7 +221,7 @@ def test_librarian(browser: Browser, demo: str) -> None:
     tools = page.get_by_test_id("tool")
     assert tools.count() >= 1
     for index in range(tools.count()):
-        expect(tools.nth(index)).to_have_attribute("data-state", "completed")
+        expect(tools.nth(index)).to_have_attribute("data-state", "ok")
     page.reload()
     expect(answer).to_have_attribute("data-state", "completed")
     assert answer_text(page).splitlines()[-3:] == text.splitlines()[-3:]

@@ -19,7 +19,7 @@ def load_app(name: str) -> App:
         ConfigError: the name has another form, or there is no such module, or no `App` of that name in it.
     """
     module_name, _, attribute = name.partition(":")
-    if not module_name or not attribute:
+    if not attribute or not all(part.isidentifier() for part in module_name.split(".")):
         raise ConfigError(f"--app is {name!r}; it has the form MODULE:NAME, as examples.librarian:board")
     here = str(Path.cwd())
     if sys.path[:1] != [here]:

@@ -10,8 +10,9 @@ from contextlib import contextmanager
 
 from rich.console import Console
 from rich.logging import RichHandler
+from rich.markup import escape
 
-from ..errors import ConfigError
+from ..errors import ConfigError, ListenError
 
 __all__ = ["clock", "complain", "err", "out", "show_log"]
 
@@ -40,12 +41,15 @@ def show_log(level: int) -> None:
 
 @contextmanager
 def complain() -> Iterator[None]:
-    """Show what is wrong in one line, without a traceback: exit code 2 for settings, 1 for the rest of the world."""
+    """Show what is wrong in one line, without a traceback: exit code 2 for a setting, 1 for an address that is taken.
+
+    What the platform's own code raises is its author's, and is shown whole.
+    """
     try:
         yield
     except ConfigError as error:
-        err.print(f"[bold red]callboard:[/] {error}", soft_wrap=True)
+        err.print(f"[bold red]callboard:[/] {escape(str(error))}", soft_wrap=True)
         sys.exit(2)
-    except OSError as error:
-        err.print(f"[bold red]callboard:[/] {error.strerror or error}", soft_wrap=True)
+    except ListenError as error:
+        err.print(f"[bold red]callboard:[/] {escape(error.strerror or str(error))}", soft_wrap=True)
         sys.exit(1)

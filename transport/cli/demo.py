@@ -83,7 +83,7 @@ def _login(board: Board) -> Handler:
         # Whoever can open this port may log in as anybody. So it has to be this machine's own page that asks: a page of
         # another origin, or a foreign name made to point here, must not get a token out of a visitor's browser.
         origin, host = request.headers.get("origin"), request.headers.get("host", "")
-        if not board.own_host(host) or not board.origin_allowed(origin, host):
+        if not board.own_host(host) or not board.origin_allowed(origin):
             raise Problem(403, "Forbidden", "the demo's login is for its own page")
         try:
             user = msgspec.json.decode(request.body, type=_Login).user

@@ -5,7 +5,10 @@ Exit codes: 0 done, 1 it failed, 2 the command or a setting is wrong.
 
 from __future__ import annotations
 
+import getpass
 import os
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import rich_click as click
@@ -13,9 +16,12 @@ import rich_click as click
 from ..auth import Authenticator
 from ..config import dev_key, load_config
 from ..errors import ConfigError
+from .attach import run_attach
 from .console import clock, complain
 from .demo import run_demo
 from .serve import run_serve
+from .tickets import run_ticket
+from .tokens import token_source
 
 __all__ = ["main"]
 
@@ -132,3 +138,61 @@ def token(user: str, scope: str) -> None:
             raise ConfigError(f"--user is {user!r:.80}; it has to be 1 to 200 printable characters")
         key, _, _ = dev_key(dev_folder(), os.urandom)
         click.echo(Authenticator(key, clock).token(user, scope=scope))
+
+
+def _source(command: str | None) -> Callable[[str], str]:
+    return token_source(command, lambda: dev_key(dev_folder(), os.urandom)[0])
+
+
+_user = click.option("--user", metavar="NAME", default=getpass.getuser, help="Who connects. [dim]\\[default: you][/]")
+_session = click.option("--session", metavar="NAME", default="main", help="Which of the user's sessions.")
+_token_command = click.option(
+    "--token-command",
+    metavar="CMD",
+    help="A command that prints a JWT for [bold]{user}[/]. [dim]\\[default: the development key][/]",
+)
+
+
+@main.command()
+@click.argument("url")
+@_user
+@_session
+@_token_command
+@click.option("--say", metavar="TEXT", help="Say this, show the run, and leave: exit code 0 if it completed.")
+@click.option("--last", type=click.IntRange(0), default=100, help="How many earlier records to show.")
+def attach(url: str, user: str, session: str, token_command: str | None, say: str | None, last: int) -> None:
+    r"""Attach to a session in the terminal: type messages, watch the events.
+
+    \b
+    [dim]Examples:[/]
+      callboard attach http://127.0.0.1:8765 --user ada
+      callboard attach http://127.0.0.1:8765 --user ada --say "What does json.dumps do?"
+    """
+    with complain():
+        source = _source(token_command)
+        sys.exit(run_attach(_http_url(url), lambda: source(user), session, say, 0 if say is not None else last))
+
+
+@main.command()
+@_user
+@click.option("--url", required=True, metavar="URL", help="The node.")
+@_session
+@_token_command
+def ticket(user: str, url: str, session: str, token_command: str | None) -> None:
+    r"""Print a ticket: the node's answer, as JSON.
+
+    It opens one connection within 30 seconds, from a client that names no origin.
+
+    \b
+    [dim]Example:[/]
+      callboard ticket --user ada --url http://127.0.0.1:8765
+    """
+    with complain():
+        source = _source(token_command)
+        sys.exit(run_ticket(_http_url(url), source(user), session))
+
+
+def _http_url(url: str) -> str:
+    if not url.startswith(("http://", "https://")):
+        raise ConfigError(f"URL is {url!r:.200}; it has to begin with http:// or https://")
+    return url.rstrip("/")

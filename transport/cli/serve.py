@@ -5,12 +5,14 @@ from __future__ import annotations
 import gc
 import logging
 import os
+import resource
 import signal
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import attrs
 import trio
+from rich.markup import escape
 
 from ...actors import App, Limits
 from ..api import Handler
@@ -21,6 +23,11 @@ from .apps import load_app
 from .console import err, out, show_log
 
 __all__ = ["Serving", "run_board", "run_serve"]
+
+logger = logging.getLogger("callboard")
+
+# File descriptors that are no connections: listeners, the log, what agents open.
+OTHER_DESCRIPTORS = 256
 
 
 @attrs.frozen(kw_only=True)
@@ -53,9 +60,10 @@ def run_serve(config: Config, dev_folder: Path, *, verbose: bool) -> None:
         )
 
     def announce(board: Board) -> None:
-        out.print(f"[bold green]callboard[/] serves [bold]{config.app}[/] on [bold]{board.url}[/]  (Ctrl-C drains)")
+        what, where = escape(config.app), escape(board.url)
+        out.print(f"[bold green]callboard[/] serves [bold]{what}[/] on [bold]{where}[/]  (Ctrl-C drains)")
         if note:
-            out.print(f"[yellow]development mode[/], loopback only: {note}", soft_wrap=True)
+            out.print(f"[yellow]development mode[/], loopback only: {escape(note)}", soft_wrap=True)
 
     show_log(logging.DEBUG if verbose else logging.INFO)
     serving = Serving(
@@ -83,7 +91,7 @@ async def run_board(serving: Serving) -> None:
             port=serving.port,
             key=serving.key,
             origins=serving.origins,
-            limits=serving.limits,
+            limits=_within_descriptors(serving.limits),
             routes=serving.routes,
         ) as board:
             serving.announce(board)
@@ -96,6 +104,24 @@ async def run_board(serving: Serving) -> None:
                     err.print("[yellow]stopping at once[/]")
                     break
                 nursery.cancel_scope.cancel()
+
+
+def _within_descriptors(limits: Limits) -> Limits:
+    """Take as many file descriptors as the connections need, and no more connections than there are descriptors.
+
+    At the system's own bound nothing could be accepted or opened any more, not even to refuse it.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = limits.connections + OTHER_DESCRIPTORS
+    if resource.RLIM_INFINITY not in (soft, hard):
+        needed = min(needed, hard)
+    if soft != resource.RLIM_INFINITY and soft < needed:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
+    connections = max(1, needed - OTHER_DESCRIPTORS)
+    if connections < limits.connections:
+        logger.info("%d connections at most, as the system allows %d open files", connections, hard)
+        return attrs.evolve(limits, connections=connections)
+    return limits
 
 
 async def _drain(board: Board, done: trio.CancelScope) -> None:
