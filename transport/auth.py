@@ -11,18 +11,18 @@ from collections.abc import Callable, Mapping
 import attrs
 from joserfc import jwt
 from joserfc.errors import JoseError
-from joserfc.jwk import OctKey
+from joserfc.jwk import ECKey, GuestProtocol, OctKey, RSAKey
 
 from .errors import ConfigError, TokenRefused
+from .keys import KeyRing, KeySource, secret_ring
 
 __all__ = ["Authenticator", "Identity"]
 
-# RFC 7518 section 3.2: a key for HS256 has at least as many bits as the hash has.
-MIN_KEY_BYTES = 32
 # A user's name goes into logs and ids; the bound is that of `SessionKey`.
 MAX_SUBJECT = 200
 # No token of ours comes near; a header of megabytes is not worth decoding.
 MAX_TOKEN_CHARS = 8_192
+MAX_SECONDS = 2**40
 
 
 @attrs.frozen
@@ -38,14 +38,12 @@ class Authenticator:
     """Verifies tokens, and makes them where the node itself logs users in (`demo`, `token`).
 
     Args:
-        key: the HS256 secret, 32 bytes at least.
+        keys: the HS256 secret, 32 bytes at least, or where keys come from.
         clock: Unix seconds.
     """
 
-    def __init__(self, key: bytes, clock: Callable[[], float]) -> None:
-        if len(key) < MIN_KEY_BYTES:
-            raise ConfigError(f"the key has {len(key)} bytes; HS256 needs {MIN_KEY_BYTES} at least (RFC 7518)")
-        self._key = OctKey.import_key(key)
+    def __init__(self, keys: bytes | KeySource, clock: Callable[[], float]) -> None:
+        self._keys: KeySource = _Secret(secret_ring(keys)) if isinstance(keys, bytes) else keys
         self._clock = clock
 
     def verify(self, token: str) -> Identity:
@@ -53,8 +51,10 @@ class Authenticator:
         if len(token) > MAX_TOKEN_CHARS:
             raise TokenRefused(f"the token is longer than {MAX_TOKEN_CHARS} characters")
         try:
-            claims = jwt.decode(token, self._key, algorithms=["HS256"]).claims
-        except (JoseError, ValueError) as error:
+            ring = self._keys.ring()
+            claims = jwt.decode(token, lambda guest: _choose(ring, guest), algorithms=ring.algorithms).claims
+        except (JoseError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+            # The library assumes parts of the right shape; who presents a token may have written anything.
             raise TokenRefused(f"the token is not valid: {type(error).__name__}") from None
         now = self._clock()
         expires_at, not_before = _seconds(claims, "exp", None), _seconds(claims, "nbf", 0)
@@ -71,16 +71,39 @@ class Authenticator:
         return Identity(user, frozenset(scope.split()), expires_at)
 
     def token(self, user: str, *, scope: str = "", lifetime_seconds: float = 86_400.0) -> str:
-        """Make a token for a user, valid from now on for `lifetime_seconds`."""
+        """Make a token for a user, valid from now on for `lifetime_seconds`.
+
+        Raises:
+            ConfigError: there are only public keys, with which nothing can be signed.
+        """
+        secret = self._keys.ring().secret()
+        if secret is None:
+            raise ConfigError("this node has public keys only: it verifies tokens, and cannot make them")
         now = self._clock()
         claims: dict[str, object] = {"sub": user, "iat": int(now), "exp": int(now + lifetime_seconds)}
         if scope:
             claims["scope"] = scope
-        return jwt.encode({"alg": "HS256"}, claims, self._key, algorithms=["HS256"])
+        return jwt.encode({"alg": "HS256"}, claims, secret, algorithms=["HS256"])
+
+
+@attrs.frozen
+class _Secret:
+    """A key source that never changes."""
+
+    _ring: KeyRing
+
+    def ring(self) -> KeyRing:
+        return self._ring
+
+
+def _choose(ring: KeyRing, guest: GuestProtocol) -> OctKey | RSAKey | ECKey:
+    headers = guest.headers()
+    return ring.find(headers.get("alg"), headers.get("kid"))
 
 
 def _seconds(claims: Mapping[str, object], name: str, default: float | None) -> float:
     value = claims.get(name, default)
-    if not isinstance(value, int | float) or isinstance(value, bool):
+    # Beyond this no clock will come; what is no number, or a larger one, would make arithmetic fail, or never end.
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < MAX_SECONDS:
         raise TokenRefused(f"the token needs `{name}` in Unix seconds")
     return float(value)
