@@ -1,6 +1,6 @@
 """Takes the pictures of the demo that stand in the README, from `callboard demo` itself, with the system's chromium.
 
-    .venv/bin/python docs/screenshots.py
+.venv/bin/python docs/screenshots.py
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def ask(page: Page, question: str, number: int) -> None:
 
 
 def desktop(browser: Browser, url: str) -> None:
-    """One answer with its steps, at 1280 × 800."""
+    """One answer with its steps, at 1280 by 800."""
     page = browser.new_page(viewport={"width": 1280, "height": 800})
     page.goto(f"{url}/?user=ada")
     ask(page, "How do I run another program and read its output?", 1)

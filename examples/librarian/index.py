@@ -91,7 +91,8 @@ class Index:
         entry = self.find(name)
         if entry is not None:
             return entry.name
-        last = () if "." in name else [e for e in self.find_last(name) if e.origin != "installed package"]
+        # "What is a generator?" does not ask for the module `email.generator`.
+        last = [e for e in self.find_last(name) if e.origin != "installed package" and e.kind != "module"]
         return last[0].name if last else None
 
     def parameters(self, name: str) -> tuple[str, ...]:

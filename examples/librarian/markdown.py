@@ -56,7 +56,9 @@ def headline(page: Page) -> str:
     """The signature of a thing as a heading. A follow-up finds its topic by it."""
     signature = page["signature"]
     if len(signature) > _MAX_HEADLINE:
-        signature = signature[:_MAX_HEADLINE].rpartition(",")[0] + ", …)"
+        # Whole arguments only, and the name in any case: a first argument may not end within the bound.
+        kept = signature[:_MAX_HEADLINE].rpartition(",")[0]
+        signature = f"{kept}, …)" if "(" in kept else signature.partition("(")[0] + "(…)"
     kind = "" if page["kind"] in ("function", "method") else f" ({page['kind']})"
     return f"### `{signature}`{kind}"
 
@@ -89,7 +91,7 @@ def beginning(doc: Sequence[str]) -> list[str]:
     lines = list(doc[: min(example, _QUOTED_LINES)])
     if len(lines) < len(doc) and doc[len(lines)].strip() and "" in lines[1:]:
         lines = lines[: len(lines) - 1 - lines[::-1].index("")]
-    while lines and not lines[-1].strip():
+    while len(lines) > 1 and (not lines[-1].strip() or lines[-1].strip() in ("Example:", "Examples:")):
         lines.pop()
     return lines
 

@@ -7,11 +7,12 @@ import tokenize
 
 from .entries import Entry
 from .pages import Parameter
+from .parsing import parse_source
 from .reading import Definition
 
 __all__ = [
     "SourceChanged",
-    "header",
+    "definition_at",
     "is_indented",
     "parameters",
     "parse",
@@ -38,13 +39,32 @@ def read_lines(entry: Entry) -> list[str]:
         raise SourceChanged(f"{entry.file} cannot be read any more: {error}") from error
 
 
-def header(lines: list[str], stands: Definition) -> list[str]:
+def definition_at(
+    entry: Entry, stands: Definition, lines: list[str]
+) -> ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef:
+    """The definition of an entry in the lines of its file: its header and its docstring, without the rest of its body.
+
+    Raises:
+        SourceChanged: something else stands there.
+    """
+    if entry.kind == "module":
+        return ast.Module(body=parse(entry, lines[: stands.doc_end]).body, type_ignores=[])
+    name = stands.name.rpartition(".")[2]
+    body = parse(entry, _header(lines, stands)).body
+    if body and isinstance(body[0], ast.If) and is_indented(lines[stands.line - 1 :]):
+        body = body[0].body
+    match body:
+        case [(ast.ClassDef() | ast.FunctionDef() | ast.AsyncFunctionDef()) as found, *_] if found.name == name:
+            return found
+    raise SourceChanged(f"line {stands.line} of {entry.file} does not define {stands.name!r} any more")
+
+
+def _header(lines: list[str], stands: Definition) -> list[str]:
     """The lines from ``def`` or ``class`` to the end of the docstring, or up to the body, as a whole statement."""
     if stands.doc_end:
         return lines[stands.line - 1 : stands.doc_end]
-    header = lines[stands.line - 1 : stands.body_line]
-    header[-1] = header[-1].encode()[: stands.body_column].decode() + "..."
-    return header
+    *header, last = lines[stands.line - 1 : stands.body_line] or [""]
+    return [*header, last.encode()[: stands.body_column].decode(errors="replace") + "..."]
 
 
 def parse(entry: Entry, lines: list[str]) -> ast.Module:
@@ -57,7 +77,7 @@ def parse(entry: Entry, lines: list[str]) -> ast.Module:
     if is_indented(lines):
         text = "if 1:\n" + text
     try:
-        return ast.parse(text)
+        return parse_source(text)
     except (SyntaxError, ValueError) as error:
         raise SourceChanged(f"{entry.file} reads differently around line {entry.line} than it did: {error}") from error
 
@@ -91,7 +111,7 @@ def split_signature(signature: str, *, method: bool) -> tuple[ast.arguments, str
         method: drop the object itself.
     """
     try:
-        tree = ast.parse(f"def f{signature}: ...").body[0]
+        tree = parse_source(f"def f{signature}: ...").body[0]
     except SyntaxError:
         return None  # a C function may have defaults that are no Python, such as <unrepresentable>
     if not signature or not isinstance(tree, ast.FunctionDef):

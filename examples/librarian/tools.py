@@ -12,13 +12,13 @@ import textwrap
 
 from .entries import Entry
 from .index import Index
-from .opening import SourceChanged, header, is_indented, parameters, parse, read_lines, returns, split_signature
+from .opening import definition_at, is_indented, parameters, parse, read_lines, returns, split_signature
 from .pages import Excerpt, Found, HitData, Inside, Page
 from .reading import Definition
 from .search import ModuleHit, Search
 from .words import stem, words
 
-__all__ = ["SourceChanged", "Tools"]
+__all__ = ["Tools"]
 
 # A page quotes from the docstring and a person asks for more; the longest (a module's) has 900 lines.
 _MAX_DOC_LINES = 200
@@ -111,6 +111,8 @@ class Tools:
             raise KeyError(f"{entry.name} is written in C and has no Python source")
         lines = read_lines(entry)
         stands = entry.stands
+        if entry.kind != "constant":
+            definition_at(entry, stands, lines)
         first, end = stands.first_line, stands.end_line
         last = min(end, first + _MAX_SOURCE_LINES - 1)
         text = lines[first - 1 : end]
@@ -151,34 +153,21 @@ class Tools:
         if entry.kind == "constant":
             page["code"] = "\n".join(lines[stands.line - 1 : min(stands.end_line, stands.line + 7)])
             return
-        if entry.kind == "module":
-            body = parse(entry, lines[: stands.doc_end]).body
-            holder: ast.AST = ast.Module(body=body, type_ignores=[])
-        else:
-            body = parse(entry, header(lines, stands)).body
-            if isinstance(body[0], ast.If):
-                body = body[0].body
-            holder = body[0]
-        named = getattr(holder, "name", stands.name.rpartition(".")[2])
-        if named != stands.name.rpartition(".")[2]:
-            raise SourceChanged(f"{entry.file} has {named!r} in line {stands.line}, not {stands.name!r}, any more")
+        holder = definition_at(entry, stands, lines)
         page["decorated"] = stands.first_line if stands.first_line < stands.line else 0
-        if isinstance(holder, ast.FunctionDef | ast.AsyncFunctionDef):
-            arguments = holder.args
+        if isinstance(holder, ast.FunctionDef | ast.AsyncFunctionDef) and entry.kind != "property":
             result = f" -> {ast.unparse(holder.returns)}" if holder.returns else ""
-            if entry.kind != "property":
-                _sign(page, f"({ast.unparse(arguments)}){result}", method=entry.kind == "method")
+            _sign(page, f"({ast.unparse(holder.args)}){result}", method=entry.kind == "method")
         elif isinstance(holder, ast.ClassDef):
             maker = self.index.find(f"{entry.name}.__init__")
             if maker is not None and isinstance(maker.stands, Definition) and maker.origin == entry.origin:
                 made = self.open(maker.name)
                 page["signature"] = entry.name + made["signature"][len(maker.name) :].partition(" -> ")[0]
                 page["parameters"] = made["parameters"]
-        if isinstance(holder, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            _quote(page, ast.get_docstring(holder) or entry.doc)
-            page["doc_of"] = entry.doc_of
-            if entry.c_doc.partition("\n")[0] != "".join(page["doc"][:1]):
-                page["c_doc"] = entry.c_doc.partition("\n\n")[0].splitlines()
+        _quote(page, ast.get_docstring(holder) or entry.doc)
+        page["doc_of"] = entry.doc_of
+        if entry.c_doc.partition("\n")[0] != "".join(page["doc"][:1]):
+            page["c_doc"] = entry.c_doc.partition("\n\n")[0].splitlines()
 
 
 def _inside(entry: Entry) -> Inside:

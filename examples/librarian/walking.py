@@ -15,6 +15,7 @@ from typing import TypeAlias
 import attrs
 
 from .conditions import imports_work, truth
+from .parsing import parse_source
 from .reading import Definition, Kind, Source, docstring
 
 __all__ = ["read_source"]
@@ -34,7 +35,7 @@ def read_source(text: bytes, module: str, *, is_package: bool, available: frozen
     Raises:
         SyntaxError, ValueError, RecursionError: the file cannot be read as Python.
     """
-    tree = ast.parse(text)
+    tree = parse_source(text)
     doc, doc_end = docstring(tree.body)
     begin = tree.body[0].lineno if tree.body else 1
     itself = Definition("", "module", 1, 1, begin, 0, doc_end, text.count(b"\n") + 1, doc)

@@ -1,8 +1,8 @@
 """Turns text into the terms that are indexed and looked for. Pure; knows nothing of Python modules.
 
 A term is a word in lower case without its usual English endings, so that "copies", "copying" and "copied" meet. The
-vocabulary at the end says which everyday words and which words of programmers' documentation mean the same thing.
-It names ideas, never modules or functions.
+vocabulary at the end says which everyday words and which words of programmers' documentation mean the same thing. It
+is about ideas: where a word is a module's name too (`email`, `time`), it stands there as the English word.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def stem(word: str) -> str:
     return word[:-1] + "i" if word.endswith("y") and len(word) > 3 else word
 
 
-# Kept to words that a dictionary of computing would give for each other; no line is about one module, none names one.
+# Kept to words that a dictionary of computing would give for each other, whatever the question.
 # First the lines whose words may stand for each other anywhere.
 _SYNONYMS = """
 folder directory dir
