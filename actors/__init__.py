@@ -2,9 +2,10 @@
 
 General layout, bottom-up: `errors`, `limits`, `ids`, `events`, `grammar`, `commands`, `log` and `runs` are plain data
 and rules; `journal` is the port to durability, `memory_journal` its first implementation, `ledger` a session's
-write-ahead; `messages` is what the actors say to each other; `agent`, `session`, `supervisor`, `registry` and
-`tickets` are the actors; `app` is what a platform brings. Knows the actor kernel, and no WebSocket, HTTP, command line
-or environment.
+write-ahead; `messages` is what the actors say to each other; `agent`, `session` (with its parts `attachments`,
+`command_desk`, `run_keeper`, and `session_node`, what it gets of its node), `supervisor`, `registry` and `tickets` are
+the actors; `app` is what a platform brings, `node` joins it all. Knows the actor kernel, and no WebSocket, HTTP,
+command line or environment.
 """
 
 from .agent import Agent, Receipt
@@ -50,9 +51,10 @@ from .messages import (
     StartFrom,
 )
 from .node import Node
-from .registry import Registry, RegistryEntries, ReportEntries
+from .registry import Registry, RegistryEntries, ReportEntries, ask_session
 from .runs import OpenRun, Runs
-from .session import RunObserver, Session, SessionNode
+from .session import Session
+from .session_node import RunObserver, SessionNode
 from .supervisor import SessionSupervisor
 from .tickets import Grant, IssueTicket, TakeTicket, TicketBook, TicketOffice, TicketsWaiting
 
@@ -126,5 +128,6 @@ __all__ = [
     "TooManyTickets",
     "UnknownRun",
     "Verdict",
+    "ask_session",
     "session_id",
 ]

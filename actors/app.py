@@ -8,7 +8,8 @@ import attrs
 
 from .agent import Agent
 from .ids import SessionKey
-from .session import Session, SessionNode
+from .session import Session
+from .session_node import SessionNode
 
 __all__ = ["App"]
 

@@ -77,7 +77,7 @@ class CommandMemory:
             return (Verdict.NEW if id == 1 else Verdict.EXPIRED), None
         self._devices.move_to_end(device)
         entry = known.entries.get(id)
-        if entry is not None:
+        if entry is not None and not (entry.result is not None and entry.result.retry):
             if entry.fingerprint != fingerprint:
                 return Verdict.CONFLICT, None
             return (Verdict.UNDER_WAY if entry.result is None else Verdict.KNOWN), entry.result
@@ -86,7 +86,11 @@ class CommandMemory:
         return Verdict.NEW, None
 
     def remember(self, entry: CommandEntry) -> None:
-        """Keep an accepted command, or its result in place of the note that it is under way."""
+        """Keep an accepted command, or its result in place of the note that it is under way.
+
+        A result with `retry` is no answer to keep: its id is new again. The entry stays, because the highest id that
+        was used must not sink, or older commands would be new again too.
+        """
         known = self._devices.setdefault(entry.device, _Device())
         self._devices.move_to_end(entry.device)
         known.entries[entry.id] = entry

@@ -16,10 +16,13 @@ import msgspec
 
 from .errors import InvalidEvent
 
-__all__ = ["TERMINALS", "Event", "Position", "Record", "check_json"]
+__all__ = ["TERMINALS", "Event", "Position", "Record", "check_json", "encode_json", "fields_of"]
 
 # The largest integer that every JSON reader keeps exactly (RFC 8259 section 6; JavaScript's Number).
 MAX_INT = 2**53 - 1
+
+# A type is a word that pages and metrics switch on, and no place for data.
+MAX_TYPE = 64
 
 TERMINALS = frozenset(("agent_completed", "agent_error", "agent_cancelled"))
 
@@ -37,6 +40,7 @@ FIELDS: Mapping[str, Mapping[str, Any]] = {
 }
 
 _encode = msgspec.json.Encoder().encode
+_encode_in_order = msgspec.json.Encoder(order="sorted").encode
 
 
 @attrs.frozen(order=True)
@@ -69,32 +73,23 @@ class Event:
         Raises:
             InvalidEvent: the type is unknown, a field is missing or of the wrong kind, or JSON cannot hold the data.
         """
-        fields = FIELDS.get(type)
-        if fields is None and not (type.startswith("x.") and 2 < len(type) <= 64):
-            raise InvalidEvent(f"event type {type!r:.80} is unknown; allowed are {', '.join(FIELDS)} and x.*")
-        if not isinstance(data, dict):
-            raise InvalidEvent(f"the data of {type} is {data!r:.80}; it has to be a dict")
-        for name, kind in (fields or {}).items():
+        fields = fields_of(type)
+        data = _as_dict(type, data)
+        for name, kind in fields.items():
             value = data.get(name, _MISSING)
             if value is _MISSING:
-                raise InvalidEvent(f"{type} lacks {name!r}; it needs {', '.join(fields or ())}")
+                raise InvalidEvent(f"{type} lacks {name!r}; it needs {', '.join(fields)}")
             # A bool is an int to Python, but no duration.
             if not isinstance(value, kind) or (kind is _number and isinstance(value, bool)):
-                raise InvalidEvent(f"{name!r} of {type} is {value!r:.80}, of the wrong kind")
-        check_json(data, max_depth)
-        try:
-            encoded = _encode(data)
-            id_json, type_json, run_json = _encode(id), _encode(type), _encode(run)
-        except UnicodeEncodeError as error:
-            raise InvalidEvent(f"{type} holds text that is no Unicode: {error.reason}") from None
+                raise InvalidEvent(f"{name!r} of {type} is {_show(value)}, of the wrong kind")
+        encoded = encode_json(data, max_depth)
         if len(encoded) > max_bytes:
             raise InvalidEvent(f"the data of {type} takes {len(encoded)} bytes; {max_bytes} are allowed")
-        body = b'"id":' + id_json + b',"type":' + type_json
+        body = b'"id":' + encode_json(id, 0) + b',"type":' + encode_json(type, 0)
         if run is not None:
-            body += b',"run":' + run_json
-        return cls(
-            id, type, run, data.get("call") if fields and "call" in fields else None, body + b',"data":' + encoded
-        )
+            body += b',"run":' + encode_json(run, 0)
+        call = data["call"] if "call" in fields else None
+        return cls(id, type, run, call, body + b',"data":' + encoded)
 
 
 @attrs.frozen(eq=False)
@@ -122,6 +117,32 @@ class Record:
 _MISSING = object()
 
 
+def fields_of(type: object) -> Mapping[str, Any]:
+    """The fields that an event of this type has to carry. Raises InvalidEvent if there is no such type."""
+    if isinstance(type, str):
+        fields = FIELDS.get(type)
+        if fields is not None:
+            return fields
+        if type.startswith("x.") and 2 < len(type) <= MAX_TYPE:
+            return {}
+    raise InvalidEvent(f"event type {_show(type)} is unknown; allowed are {', '.join(FIELDS)} and x.*")
+
+
+def _as_dict(type: str, data: object) -> dict[str, Any]:
+    if isinstance(data, Mapping):
+        return dict(data)
+    raise InvalidEvent(f"the data of {type} is {_show(data)}; it has to be a dict")
+
+
+def encode_json(value: Any, max_depth: int, path: str = "data", *, in_order: bool = False) -> bytes:
+    """Encode what JSON holds exactly; with `in_order` equal maps give equal bytes. Raises InvalidEvent."""
+    check_json(value, max_depth, path)
+    try:
+        return _encode_in_order(value) if in_order else _encode(value)
+    except UnicodeEncodeError as error:
+        raise InvalidEvent(f"{path} holds text that is no Unicode: {error.reason}") from None
+
+
 def check_json(value: Any, max_depth: int, path: str = "data") -> None:
     """Raise InvalidEvent for what JSON, or a reader of it in JavaScript, would not hold exactly.
 
@@ -132,7 +153,7 @@ def check_json(value: Any, max_depth: int, path: str = "data") -> None:
         return
     if kind is int:
         if not -MAX_INT <= value <= MAX_INT:
-            raise InvalidEvent(f"{path} is {value}; integers up to {MAX_INT} are exact in JSON")
+            raise InvalidEvent(f"{path} is {_show(value)}; integers up to {MAX_INT} are exact in JSON")
     elif kind is float:
         if not math.isfinite(value):
             raise InvalidEvent(f"{path} is {value}; JSON has no such number")
@@ -141,7 +162,7 @@ def check_json(value: Any, max_depth: int, path: str = "data") -> None:
             raise InvalidEvent(f"{path} is nested too deep")
         for key, item in value.items():
             if type(key) is not str:
-                raise InvalidEvent(f"{path} has the key {key!r:.80}; JSON keys are text")
+                raise InvalidEvent(f"{path} has the key {_show(key)}; JSON keys are text")
             check_json(item, max_depth - 1, f"{path}.{key:.40}")
     elif kind is list or kind is tuple:
         if max_depth <= 0:
@@ -150,3 +171,14 @@ def check_json(value: Any, max_depth: int, path: str = "data") -> None:
             check_json(item, max_depth - 1, f"{path}[{index}]")
     else:
         raise InvalidEvent(f"{path} is of type {kind.__name__}; allowed are dict, list, str, int, float, bool and None")
+
+
+def _show(value: Any) -> str:
+    """A value for an error message. Never the whole of a large one: its repr may be endless, or no repr at all."""
+    if isinstance(value, str):
+        return repr(value[:80])
+    if value is None or isinstance(value, bool | float):
+        return repr(value)
+    if isinstance(value, int):
+        return str(value) if value.bit_length() <= 128 else f"an integer of {value.bit_length()} bits"
+    return f"of type {type(value).__name__}"

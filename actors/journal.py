@@ -5,9 +5,12 @@ Promises of an implementation:
 - `open` waits behind earlier appends of that session, and fences their tokens: an append with an older token fails with
   `Fenced` and changes nothing.
 - `append` never blocks. A batch is taken as a whole or not at all; `done` is called on the trio thread, later or at
-  once, exactly once, with None or the error.
-- Positions have no gaps: the first record of a batch is one beyond the head.
-- `read` gives a contiguous stretch.
+  once, exactly once, with `Appended` or the error.
+- Positions have no gaps: the first record of a batch is one beyond the head, the others follow; a batch that is not so
+  fails and changes nothing. A batch without records names the same place.
+- Appends with one token are taken in the order in which they were made.
+- `read` gives a contiguous stretch, of what is durable.
+- What `open` gives of commands makes the `CommandMemory` that remembering every command appended so far would make.
 - `open` mints a new epoch whenever it cannot be proven that every record ever shown is still there. The session asks
   for one, in a batch, when a client has seen more than the journal has.
 """
@@ -80,7 +83,7 @@ class Journal(abc.ABC):
 
     @abc.abstractmethod
     def append(self, token: Token, first_seq: int, batch: Batch, done: Done) -> None:
-        """Make a batch durable; never blocks. `done` hears `Appended`, or Fenced, or StoreUnavailable."""
+        """Make a batch durable; never blocks. `done` hears `Appended`, or Fenced, StoreUnavailable or ValueError."""
 
     @abc.abstractmethod
     async def read(self, session: str, after: int, *, max_records: int, max_bytes: int) -> Sequence[Record]:

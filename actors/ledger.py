@@ -2,6 +2,9 @@
 
 What is added while an append is under way goes into the next one, so a slow disk makes batches, not queues. One append
 is in flight at a time; its failure ends the incarnation.
+
+The journal may answer in the middle of a turn, long after, twice, or when the incarnation it answers has ended. So its
+answer is only put down here, and taken up by `take_answer` in a turn of the session that this ledger belongs to.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ from collections.abc import Callable
 
 import attrs
 
+from ..runtime import Refusal
 from .commands import CommandEntry
 from .errors import StoreFailed, StoreUnavailable
 from .events import Event, Record
@@ -40,8 +44,9 @@ class Ledger:
         opened: the session as the journal gave it.
         log: what connections see.
         now_ms: Unix milliseconds.
-        answered: hears the journal's answer to the n-th append; it has to call `answer` with it, in the actor's own
-            turn.
+        last_at: the time of the newest record, Unix milliseconds; 0 if there is none.
+        added: called when something was added that `flush` is to give to the journal at the end of the turn.
+        answered: called when there is an answer to take.
     """
 
     def __init__(
@@ -50,17 +55,22 @@ class Ledger:
         opened: Opened,
         log: Log,
         now_ms: Callable[[], int],
-        answered: Callable[[int, Appended | BaseException], None],
+        *,
+        last_at: int,
+        added: Callable[[], None],
+        answered: Callable[[], None],
     ) -> None:
         self.log = log
         self._journal = journal
         self._token = opened.token
         self._now_ms = now_ms
+        self._added = added
         self._answered = answered
         self._head = opened.head
-        self._at = 0
+        self._at = last_at
         self._pending = _Pending()
         self._in_flight: _Pending | None = None
+        self._answer: Appended | BaseException | None = None
         self.appends = 0
         self.undurable_bytes = 0
 
@@ -87,19 +97,27 @@ class Ledger:
         record = Record.of(event, self._head, self._at)
         self._pending.records.append(record)
         self.undurable_bytes += len(record.encoded)
+        self._added()
         return record
 
     def remember(self, entry: CommandEntry) -> None:
         """Have a command kept, in one batch with what else is added in this turn."""
         self._pending.commands.append(entry)
+        self._added()
 
     def renew(self, epoch: str) -> None:
         """Have the history go on under a new epoch."""
         self._pending.epoch = epoch
+        self._added()
 
     def when_durable(self, settled: Settled) -> None:
         """Call `settled(None)` once all that was added so far is durable, or with the error if it never will be."""
-        self._pending.settled.append(settled)
+        if self._pending:
+            self._pending.settled.append(settled)
+        elif self._in_flight is not None:
+            self._in_flight.settled.append(settled)
+        else:
+            settled(None)
 
     def flush(self) -> bool:
         """Give what is added to the journal, unless an append is in flight. Whether one was begun."""
@@ -109,43 +127,53 @@ class Ledger:
         self._in_flight = batch
         self.appends += 1
         number = self.appends
-        self._journal.append(
-            self._token,
-            batch.records[0].seq if batch.records else self._head + 1,
-            Batch(tuple(batch.records), tuple(batch.commands), batch.epoch),
-            lambda outcome: self._answered(number, outcome),
-        )
+        try:
+            self._journal.append(
+                self._token,
+                batch.records[0].seq if batch.records else self.log.head + 1,
+                Batch(tuple(batch.records), tuple(batch.commands), batch.epoch),
+                lambda outcome: self._done(number, outcome),
+            )
+        except Refusal as error:
+            # An actor lives on after a refusal, and would wait for this answer for ever.
+            self._done(number, error)
         return True
 
-    def answer(self, number: int, outcome: Appended | BaseException) -> None:
-        """Take the journal's answer: show the records and tell who waited.
+    def _done(self, number: int, outcome: Appended | BaseException) -> None:
+        # Only the first answer to the append in flight counts.
+        if self._in_flight is not None and number == self.appends and self._answer is None:
+            self._answer = outcome
+            self._answered()
+
+    def take_answer(self) -> bool:
+        """Take the journal's answer, if there is one: show the records and tell who waited. Whether there was one.
 
         Raises:
             StoreFailed: the append failed; whoever waits for this batch or the next has been told StoreUnavailable.
         """
+        outcome, self._answer = self._answer, None
         batch = self._in_flight
-        if batch is None or number != self.appends:
-            return  # it came after the time-out, to which the incarnation has fallen already
-        self._in_flight = None
+        if outcome is None or batch is None:
+            return False
         if isinstance(outcome, BaseException):
-            self.fail(batch, outcome)
+            self._fail(batch, outcome)
         assert isinstance(outcome, Appended)
+        self._in_flight = None
         self.log.extend(batch.records, outcome.first)
         if batch.epoch is not None:
             self.log.epoch = batch.epoch
         self.undurable_bytes -= sum(len(record.encoded) for record in batch.records)
         for settled in batch.settled:
             settled(None)
+        return True
 
-    def time_out(self, number: int) -> None:
-        """The n-th append got no answer in time. Raises StoreFailed if it is still in flight."""
-        batch = self._in_flight
-        if batch is not None and number == self.appends:
-            self._in_flight = None
-            self.fail(batch, TimeoutError("the journal did not answer"))
+    def give_up(self) -> None:
+        """The append in flight got no answer in time. Raises StoreFailed, as `take_answer` does."""
+        if self._in_flight is not None and self._answer is None:
+            self._fail(self._in_flight, TimeoutError("the journal did not answer"))
 
-    def fail(self, batch: _Pending, error: BaseException) -> None:
-        """Tell all that wait that the store is unavailable, and raise StoreFailed."""
+    def _fail(self, batch: _Pending, error: BaseException) -> None:
+        self._in_flight = None
         unavailable = StoreUnavailable(f"the journal took nothing: {type(error).__name__}")
         for settled in (*batch.settled, *self._pending.settled):
             settled(unavailable)

@@ -19,6 +19,9 @@ from .journal import Appended, Batch, Done, Journal, Opened, Token
 
 __all__ = ["MemoryJournal"]
 
+# What a session without records takes; counted, so that one who makes sessions without end meets the bound too.
+STREAM_BYTES = 1_024
+
 
 @attrs.define(eq=False)
 class _Stream:
@@ -36,7 +39,8 @@ class MemoryJournal(Journal):
     Args:
         new_epoch: makes an epoch, 16 hex digits.
         retained_records: records kept of one session; older ones are dropped.
-        max_bytes: encoded bytes kept in all; at the bound appends fail with StoreUnavailable.
+        max_bytes: encoded bytes of records kept in all; at the bound appends and new sessions fail with
+            StoreUnavailable. What is remembered of commands is not counted: it has a bound of its own per session.
     """
 
     def __init__(
@@ -54,6 +58,9 @@ class MemoryJournal(Journal):
         await trio.lowlevel.checkpoint()
         stream = self._streams.get(key.id)
         if stream is None:
+            if self._bytes + STREAM_BYTES > self._max_bytes:
+                raise StoreUnavailable(f"the journal holds {self._bytes} bytes; {self._max_bytes} are allowed")
+            self._bytes += STREAM_BYTES
             stream = self._streams[key.id] = _Stream(key, self._new_epoch())
             self._users.setdefault(key.user, []).append(key)
         stream.generation += 1
@@ -67,11 +74,14 @@ class MemoryJournal(Journal):
 
     def append(self, token: Token, first_seq: int, batch: Batch, done: Done) -> None:
         """See `Journal.append`; here `done` is called at once."""
-        stream = self._streams[token.session]
-        if token.generation != stream.generation:
+        stream = self._streams.get(token.session)
+        if stream is None or token.generation != stream.generation:
             done(Fenced(f"session {token.session} was opened anew; this token is of an earlier incarnation"))
             return
-        assert not batch.records or first_seq == stream.head + 1, (first_seq, stream.head)
+        expected = range(stream.head + 1, stream.head + 1 + len(batch.records))
+        if first_seq != expected.start or [record.seq for record in batch.records] != list(expected):
+            done(ValueError(f"a batch begins at {first_seq}; session {token.session} goes on at {expected.start}"))
+            return
         size = sum(len(record.encoded) for record in batch.records)
         if self._bytes + size > self._max_bytes:
             done(StoreUnavailable(f"the journal holds {self._bytes} bytes; {self._max_bytes} are allowed"))

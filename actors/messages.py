@@ -12,7 +12,6 @@ from ..runtime import Ref, Reply
 from .commands import Result
 from .events import Event
 from .ids import SessionKey
-from .journal import Appended
 from .log import Log
 
 __all__ = [
@@ -20,6 +19,7 @@ __all__ = [
     "Attached",
     "BecameBusy",
     "BecameIdle",
+    "ChildrenReported",
     "CloseReason",
     "Connection",
     "Detach",
@@ -41,15 +41,19 @@ __all__ = [
     "RunCommand",
     "RunOpened",
     "RunTimedOut",
+    "RunsReported",
     "SessionRefused",
     "SessionStarted",
-    "SessionUp",
     "StartFrom",
     "StoreAnswered",
     "StoreTimedOut",
+    "SupervisorRestarted",
     "Sweep",
     "WithdrawIdle",
 ]
+
+
+_not_negative = attrs.validators.optional(attrs.validators.ge(0))
 
 
 class CloseReason(enum.Enum):
@@ -62,7 +66,11 @@ class CloseReason(enum.Enum):
 
 
 class Connection(Protocol):
-    """One WebSocket, as its session sees it. All methods are plain, never wait, and never raise."""
+    """One WebSocket, as its session sees it. All methods are plain, never wait, and never raise.
+
+    It attaches, holds the `Log` that it got, and reads it when woken. When `session_failed` is called, also between the
+    answer to its `Attach` and the time when it hears it, it drops the log and attaches anew. At its end it detaches.
+    """
 
     id: str
 
@@ -143,6 +151,16 @@ class SessionRefused:
 
 
 @attrs.frozen
+class ChildrenReported:
+    """A supervisor has told a restarted registry all the sessions that it has."""
+
+
+@attrs.frozen
+class SupervisorRestarted:
+    """A supervisor has lost its sessions, and with them what it was asked for and had not answered."""
+
+
+@attrs.frozen
 class WithdrawIdle:
     """A supervisor wants an idle session to leave: give no more routes to it, then tell it to go."""
 
@@ -157,6 +175,14 @@ class RunOpened:
     run: str
     key: SessionKey
     agent: Ref[Any]
+
+
+@attrs.frozen
+class RunsReported:
+    """A session has told a restarted registry its open runs and their agents."""
+
+    session: str
+    runs: tuple[tuple[str, Ref[Any]], ...]
 
 
 @attrs.frozen(eq=False)
@@ -185,16 +211,16 @@ class ReportChildren:
 
 @attrs.frozen
 class BecameIdle:
-    """A session has neither connections nor runs any more."""
+    """A session has started, or has neither connections nor runs any more."""
 
-    id: str
+    ref: Ref[Any]
 
 
 @attrs.frozen
 class BecameBusy:
-    """A session has a connection or a run again, or one came while it was to leave."""
+    """A session has a connection or a run again, or something came in while it was to leave."""
 
-    id: str
+    ref: Ref[Any]
 
 
 @attrs.frozen
@@ -202,14 +228,6 @@ class ReleaseSession:
     """Ask to end a session's quarantine. The answer says whether there was one."""
 
     id: str
-
-
-@attrs.frozen
-class SessionUp:
-    """The supervisor's own note: `on_start` of a session has ended, with this error or well."""
-
-    key: SessionKey
-    error: BaseException | None
 
 
 @attrs.frozen
@@ -228,8 +246,8 @@ class StartFrom:
     """
 
     epoch: str | None = None
-    seq: int | None = None
-    last: int | None = None
+    seq: int | None = attrs.field(default=None, validator=_not_negative)
+    last: int | None = attrs.field(default=None, validator=_not_negative)
     first: bool = False
 
 
@@ -319,19 +337,14 @@ class ReportRuns:
     """A restarted registry asks for the session's open runs."""
 
 
-@attrs.frozen(eq=False)
+@attrs.frozen
 class StoreAnswered:
-    """The journal's answer to the session's one append in flight, the `append`-th of this incarnation."""
-
-    append: int
-    outcome: Appended | BaseException
+    """The session's own note: its ledger may have an answer of the journal to take."""
 
 
 @attrs.frozen
 class StoreTimedOut:
-    """The journal has not answered the `append`-th append of this incarnation in time."""
-
-    append: int
+    """The session's own note: look whether the journal is late with an answer."""
 
 
 # -- to an agent

@@ -16,7 +16,7 @@ from .ids import Ids
 from .journal import Journal
 from .limits import Limits
 from .registry import Registry
-from .session import RunObserver, SessionNode
+from .session_node import RunObserver, SessionNode
 from .supervisor import SessionSupervisor
 from .tickets import TicketOffice
 

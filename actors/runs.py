@@ -7,11 +7,9 @@ differ.
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import Any
 
 import attrs
 
-from ..runtime import Ref, Timer
 from .events import TERMINALS, Event, Record
 from .grammar import RunGrammar
 from .messages import Exchange
@@ -31,8 +29,6 @@ class OpenRun:
     last_n: int = 0
     started_ms: dict[str, int] = attrs.field(factory=dict)
     """When each open call began, Unix milliseconds."""
-    agent: Ref[Any] | None = None
-    timer: Timer | None = None
 
 
 class Runs:
@@ -42,7 +38,8 @@ class Runs:
         self._exchanges = exchanges
         self.open: dict[str, OpenRun] = {}
         self._ended: OrderedDict[str, None] = OrderedDict()
-        self._said: OrderedDict[str, Exchange] = OrderedDict()
+        # What was asked in a run, and the record with the answer: decoded anew for each agent, which may change it.
+        self._said: OrderedDict[str, tuple[str, Record | None]] = OrderedDict()
 
     def ended(self, run: str) -> bool:
         """Whether this run has ended, as far as is remembered."""
@@ -51,10 +48,10 @@ class Runs:
     def history(self, before: str) -> tuple[Exchange, ...]:
         """What was said and answered, oldest first, in runs that began before `before`."""
         taken: list[Exchange] = []
-        for run, exchange in self._said.items():
+        for run, (text, answered) in self._said.items():
             if run == before:
                 break
-            taken.append(exchange)
+            taken.append(Exchange(text, None if answered is None else answered.data()["result"]))
         return tuple(taken)
 
     def apply(self, event: Event, record: Record, tool: str = "") -> None:
@@ -95,11 +92,11 @@ class Runs:
                 self._ended.popitem(last=False)
             said = self._said.get(run.id)
             if said is not None and type == "agent_completed":
-                self._said[run.id] = Exchange(said.text, record.data()["result"])
+                self._said[run.id] = (said[0], record)
             return
         self.open[run.id] = run
         if type == "agent_started":
-            self._said[run.id] = Exchange(record.data()["input"], None)
+            self._said[run.id] = (record.data()["input"], None)
             if len(self._said) > self._exchanges:
                 self._said.popitem(last=False)
         elif type == "tool_executing":

@@ -1,15 +1,18 @@
 """The session supervisor: the factory that starts sessions, has idle ones leave, and rests those that keep failing.
 
 Each session fails for itself: its restarts are counted in a window of its own, and when they are too many it is
-*quarantined* for a stated time, or until it is released, while nobody else notices (law A7).
+*quarantined* for a stated time, or until it is released, while nobody else notices (law A7). Then it is started once
+more, so that the runs which its failure left open get their terminal events (law S6).
 """
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any, ClassVar
 
+import attrs
 import trio
 
 from ..runtime import Actor, ActorExited, ChildSpec, Ref, Restart, RestartsExhausted, Strategy, Supervision, Timer
@@ -19,17 +22,53 @@ from .limits import Limits
 from .messages import (
     BecameBusy,
     BecameIdle,
+    ChildrenReported,
     EnsureSession,
     ReleaseSession,
     ReportChildren,
     SessionRefused,
     SessionStarted,
-    SessionUp,
+    SupervisorRestarted,
     Sweep,
     WithdrawIdle,
 )
 
 __all__ = ["SessionSupervisor"]
+
+
+class _State(enum.Enum):
+    STARTING = "starting"
+    READY = "ready"
+    """The registry knows it."""
+    LEAVING = "leaving"
+    """The registry was asked to send it away; it goes, or says that it is busy."""
+
+
+@attrs.define(eq=False)
+class _Child:
+    """One session. Notes about it name it, or its ref: one of an earlier life of the same session means another."""
+
+    key: SessionKey
+    revived: bool
+    """Nobody asked for it: it was started when its rest was over."""
+    ref: Ref[Any] | None = None
+    state: _State = _State.STARTING
+    wanted: bool = False
+    """It was asked for while it was neither there nor gone."""
+
+
+@attrs.frozen(eq=False)
+class _SessionUp:
+    """The supervisor's own note: `on_start` of a session has ended, with this error or well."""
+
+    child: _Child
+    error: BaseException | None
+
+
+@attrs.frozen
+class _Rest:
+    key: SessionKey
+    until: float
 
 
 class SessionSupervisor(Actor):
@@ -51,18 +90,17 @@ class SessionSupervisor(Actor):
         self._make_session = make_session
         self._registry = registry
         self._limits = limits
-        self._keys: dict[str, SessionKey] = {}
-        self._ready: dict[str, None] = {}
-        self._leaving: set[str] = set()
-        self._idle_since: dict[str, float] = {}
-        self._quarantined: dict[str, float] = {}
-        # Sessions that were asked for again while they were on their way out.
-        self._wanted_again: set[str] = set()
+        self._sessions: dict[str, _Child] = {}
+        # Since when each idle session is so; the longest idle one stands first.
+        self._idle: dict[str, float] = {}
+        self._resting: dict[str, _Rest] = {}
         self._timer: Timer | None = None
 
     def on_start(self) -> None:
-        """Set the first tick."""
+        """Set the first tick; after a crash, have the registry ask again for what was under way."""
         self._tick()
+        if self.restarts:
+            self._registry().notify(SupervisorRestarted())
 
     def on_stop(self) -> None:
         """Take the tick back."""
@@ -83,25 +121,20 @@ class SessionSupervisor(Actor):
         match message:
             case EnsureSession(key):
                 self._ensure(key)
-            case SessionUp():
-                self._up(message)
-            case ActorExited(ref, _):
-                self._gone(ref)
-            case BecameIdle(id):
-                if id in self._ready:
-                    self._idle_since[id] = trio.current_time()
-            case BecameBusy(id):
-                self._idle_since.pop(id, None)
-                if id in self._leaving:
-                    # It was to leave, and something came in before it could.
-                    self._leaving.discard(id)
-                    self._ready[id] = None
-                    self._say_started(id)
+            case _SessionUp():
+                self._up(message.child, message.error)
+            case ActorExited(ref, reason):
+                self._gone(ref, reason)
+            case BecameIdle(ref):
+                child = self._child(ref)
+                if child is not None and child.state is not _State.LEAVING:
+                    self._note_idle(child.key.id)
+            case BecameBusy(ref):
+                self._became_busy(ref)
             case ReleaseSession(id):
-                return self._quarantined.pop(id, None) is not None
+                return self._release(id)
             case ReportChildren():
-                for id in list(self._ready):
-                    self._say_started(id)
+                self._report()
             case Sweep():
                 self._sweep()
                 self._tick()
@@ -109,89 +142,134 @@ class SessionSupervisor(Actor):
                 raise TypeError(f"the session supervisor does not know {type(message).__name__}")
         return None
 
-    def _ensure(self, key: SessionKey) -> None:
-        id = key.id
-        until = self._quarantined.get(id)
-        if until is not None:
-            if trio.current_time() < until:
-                self._refuse(key, SessionQuarantined(f"session {id} failed too often and rests"))
-                return
-            del self._quarantined[id]
-        if id in self._ready:
-            self._say_started(id)
-        elif id in self._keys:
-            self._wanted_again.add(id)  # it starts or it leaves: `_up` or `_gone` sees to it
-        else:
-            self._start(key)
+    # -- one session --------------------------------------------------------------------------------------------------
 
-    def _start(self, key: SessionKey) -> None:
-        me = self.actor_ref
+    def _child(self, ref: Ref[Any]) -> _Child | None:
+        child = self._sessions.get(ref.path.rpartition("/")[2])
+        return child if child is not None and child.ref is ref else None
+
+    def _ensure(self, key: SessionKey) -> None:
+        child = self._sessions.get(key.id)
+        rest = self._resting.get(key.id)
+        if rest is not None and child is None:
+            if trio.current_time() < rest.until:
+                self._refuse(key, SessionQuarantined(f"session {key.id} failed too often and rests"))
+                return
+            del self._resting[key.id]
+        if child is None:
+            self._start(key)
+        elif child.state is _State.READY:
+            self._say_started(child)
+        else:
+            child.wanted = True  # it starts or it leaves: `_up`, `_became_busy` or `_gone` sees to it
+
+    def _start(self, key: SessionKey, *, revived: bool = False) -> None:
+        me, child = self.actor_ref, _Child(key, revived)
+        self._sessions[key.id] = child
 
         def started(error: BaseException | None) -> None:
-            me.notify(SessionUp(key, error))
+            me.notify(_SessionUp(child, error))
 
         spec = ChildSpec(key.id, lambda: self._make_session(key), Restart.TRANSIENT, self._limits.drain_seconds)
-        self._keys[key.id] = key
         try:
-            ref = self.start_child(spec, started)
+            child.ref = self.start_child(spec, started)
         except Exception as error:  # noqa: BLE001 - a session class that cannot start is told to whoever asked for it
-            del self._keys[key.id]
-            self._refuse(key, _start_error(key, error))
+            del self._sessions[key.id]
+            self._not_started(child, error)
             return
-        self.watch(ref)
+        self.watch(child.ref)
 
-    def _up(self, message: SessionUp) -> None:
-        id = message.key.id
-        if message.error is not None:
-            self._refuse(message.key, _start_error(message.key, message.error))
-        elif id in self._keys:
-            self._ready[id] = None
-            self._wanted_again.discard(id)
-            self._idle_since[id] = trio.current_time()
-            self._say_started(id)
+    def _up(self, child: _Child, error: BaseException | None) -> None:
+        if self._sessions.get(child.key.id) is not child:
+            return  # it is gone already
+        child.wanted = False
+        if error is not None:
+            self._not_started(child, error)
+            return
+        child.state = _State.READY
+        self._say_started(child)
 
-    def _gone(self, ref: Ref[Any]) -> None:
-        id = ref.path.rpartition("/")[2]
-        key = self._keys.pop(id, None)
-        self._ready.pop(id, None)
-        self._leaving.discard(id)
-        self._idle_since.pop(id, None)
-        if key is not None and id in self._wanted_again:
-            self._wanted_again.discard(id)
-            self._ensure(key)
+    def _not_started(self, child: _Child, error: BaseException) -> None:
+        if child.revived:
+            # What it left undone is still undone: it rests again.
+            self._rest(child.key)
+        if not isinstance(error, StoreUnavailable):
+            error = SessionQuarantined(f"session {child.key.id} did not start: {type(error).__name__}")
+        self._refuse(child.key, error)
 
-    def on_child_given_up(self, id: str, error: BaseException) -> None:
-        """A session failed too often: it rests."""
-        assert isinstance(error, RestartsExhausted)
-        self._quarantined[id] = trio.current_time() + self._limits.quarantine_seconds
+    def _gone(self, ref: Ref[Any], reason: BaseException | None) -> None:
+        child = self._child(ref)
+        if child is None:
+            return
+        id = child.key.id
+        del self._sessions[id]
+        self._idle.pop(id, None)
+        if isinstance(reason, RestartsExhausted):
+            self._rest(child.key)
+        if child.wanted:
+            self._ensure(child.key)
 
-    def _say_started(self, id: str) -> None:
-        ref = self.children().get(id)
-        if ref is not None:
-            self._registry().notify(SessionStarted(self._keys[id], ref, self.actor_ref))
+    def _became_busy(self, ref: Ref[Any]) -> None:
+        child = self._child(ref)
+        if child is None:
+            return
+        self._idle.pop(child.key.id, None)
+        if child.state is _State.LEAVING:
+            # It was to leave, and something came in before it could.
+            child.state = _State.READY
+            child.wanted = False
+            self._say_started(child)
+
+    def _say_started(self, child: _Child) -> None:
+        assert child.ref is not None
+        self._registry().notify(SessionStarted(child.key, child.ref, self.actor_ref))
 
     def _refuse(self, key: SessionKey, error: Exception) -> None:
         self._registry().notify(SessionRefused(key, error))
 
+    def _note_idle(self, id: str) -> None:
+        self._idle.pop(id, None)
+        self._idle[id] = trio.current_time()
+
+    # -- quarantine ---------------------------------------------------------------------------------------------------
+
+    def _rest(self, key: SessionKey) -> None:
+        self._resting[key.id] = _Rest(key, trio.current_time() + self._limits.quarantine_seconds)
+
+    def _release(self, id: str) -> bool:
+        rest = self._resting.pop(id, None)
+        if rest is not None and id not in self._sessions:
+            self._start(rest.key, revived=True)
+        return rest is not None
+
+    # -- all sessions -------------------------------------------------------------------------------------------------
+
+    def _report(self) -> None:
+        for child in self._sessions.values():
+            if child.state is _State.LEAVING:
+                # The registry may have lost the request to send it away; if not, it goes in spite of this.
+                child.state = _State.READY
+                child.wanted = False
+                self._note_idle(child.key.id)
+            if child.state is _State.READY:
+                self._say_started(child)
+        self._registry().notify(ChildrenReported())
+
     def _tick(self) -> None:
         me = self.actor_ref
-        self._timer = self.system.timers.call_later(self._limits.idle_seconds / 4, lambda: me.notify(Sweep()))
+        seconds = min(self._limits.idle_seconds, self._limits.quarantine_seconds) / 4
+        self._timer = self.system.timers.call_later(seconds, lambda: me.notify(Sweep()))
 
     def _sweep(self) -> None:
         now = trio.current_time()
-        for id in [id for id, until in self._quarantined.items() if until <= now]:
-            del self._quarantined[id]
-        children = self.children()
-        for id, since in list(self._idle_since.items()):
-            if now - since >= self._limits.idle_seconds and id in children:
-                # Not twice for one session: it says when it is busy again, or it is gone.
-                del self._idle_since[id]
-                self._leaving.add(id)
-                self._ready.pop(id, None)
-                self._registry().notify(WithdrawIdle(self._keys[id], children[id]))
-
-
-def _start_error(key: SessionKey, error: BaseException) -> Exception:
-    if isinstance(error, StoreUnavailable):
-        return error
-    return SessionQuarantined(f"session {key.id} did not start: {type(error).__name__}")
+        for rest in [rest for rest in self._resting.values() if rest.until <= now]:
+            self._release(rest.key.id)
+        while self._idle:
+            id, since = next(iter(self._idle.items()))
+            if now - since < self._limits.idle_seconds:
+                break
+            del self._idle[id]
+            child = self._sessions[id]
+            assert child.ref is not None
+            child.state = _State.LEAVING
+            self._registry().notify(WithdrawIdle(child.key, child.ref))

@@ -67,7 +67,8 @@ class TicketBook:
         self._limits = limits
         self._waiting: OrderedDict[bytes, _Waiting] = OrderedDict()
         self._per_user: Counter[str] = Counter()
-        # Hash → why it opens nothing any more, and until when that is remembered. Oldest first.
+        # Hash → why it opens nothing any more, and until when that is remembered. In order of entry, which is nearly
+        # that of time: what stands behind a younger one takes room a little longer, but is not told any more.
         self._spent: OrderedDict[bytes, tuple[str, float]] = OrderedDict()
 
     def __len__(self) -> int:
@@ -87,14 +88,16 @@ class TicketBook:
     def take(self, ticket: str, origin: str | None, now: float) -> Grant:
         """Use a ticket up and say what it opens. Raises TicketRefused.
 
-        A ticket that a browser asked for is good from that origin only; shown from another one, it is burnt.
+        It is good for less than `ticket_seconds`; for `ticket_memory_seconds` after its use or its end it is told why
+        it opens nothing, then it is ``invalid`` like one that never was. A ticket that a browser asked for is good from
+        that origin only; shown from another one, it is burnt.
         """
         self._expire(now)
         key = _hash(ticket)
         found = self._waiting.get(key)
         if found is None:
-            spent = self._spent.get(key)
-            raise TicketRefused(spent[0] if spent is not None else "invalid")
+            why, until = self._spent.get(key, ("invalid", 0.0))
+            raise TicketRefused(why if now < until else "invalid")
         self._remove(key, "used", now)
         if found.origin != origin:
             raise TicketRefused("foreign")
@@ -106,19 +109,19 @@ class TicketBook:
             key, oldest = next(iter(self._waiting.items()))
             if now < oldest.until:
                 break
-            self._remove(key, "expired", now)
+            self._remove(key, "expired", oldest.until)
         while self._spent:
             key, (_, until) = next(iter(self._spent.items()))
             if now < until and len(self._spent) <= self._limits.tickets:
                 break
             del self._spent[key]
 
-    def _remove(self, key: bytes, why: str, now: float) -> None:
+    def _remove(self, key: bytes, why: str, since: float) -> None:
         user = self._waiting.pop(key).grant.key.user
         self._per_user[user] -= 1
         if not self._per_user[user]:
             del self._per_user[user]
-        self._spent[key] = (why, now + self._limits.ticket_memory_seconds)
+        self._spent[key] = (why, since + self._limits.ticket_memory_seconds)
 
 
 class TicketOffice(Actor):

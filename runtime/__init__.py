@@ -1,13 +1,14 @@
 """The actor kernel: actors, refs, mailboxes and supervisors on trio.
 
-General layout, bottom-up: `errors`, `reply` (futures), `deadletters`, `timers` and `supervision` (what to do about a
-failure, as pure functions) stand alone; `ref` and `cell` are the mechanism, `family` the children of a cell; `actor` is
-what authors subclass; `system` runs it all. Knows trio, pykka, attrs and the standard library, and nothing of sessions,
-sockets, JSON, files or configuration.
+General layout, bottom-up: `errors`, `deadletters`, `timers`, `waits` (who waits for whom) and `supervision` (what to do
+about a failure, as pure functions) stand alone; `reply` (futures), `mailbox`, `ref` and `cell` are the mechanism,
+`family` the children of a cell; `actor` is what authors subclass; `system` runs it all; `testing` is for tests of
+actors. Knows trio, pykka, attrs and the standard library, and nothing of sessions, sockets, JSON, files or
+configuration.
 """
 
 from .actor import Actor, Supervisor
-from .cell import ActorExited, Overflow
+from .cell import ActorExited
 from .deadletters import DeadLetter, DeadLetters, DeathReason
 from .errors import (
     AskCycle,
@@ -19,6 +20,7 @@ from .errors import (
     RestartsExhausted,
     WouldBlock,
 )
+from .mailbox import Overflow
 from .ref import Ref
 from .reply import Reply
 from .supervision import ChildSpec, ExitKind, Plan, Restart, Strategy, Supervision, decide

@@ -1,21 +1,22 @@
 """`Actor`: what authors subclass. A `pykka.Actor` that runs natively on trio.
 
-Handlers may be plain functions, which cost no task, or `async def`. Everything an actor may do to its own cell is a method
-here; everything others may do to it is on its `Ref`.
+Handlers may be plain functions, which cost no task, or `async def`. Everything an actor may do to its own cell is a
+method here; everything others may do to it is on its `Ref`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import pykka
-import pykka.messages
+import trio
 
-from .cell import Cell, Overflow, binding
+from .cell import Cell, binding
 from .errors import NotRunning
 from .family import Family
+from .mailbox import Overflow
 from .ref import Ref
 from .reply import Reply
 from .supervision import ChildSpec, Supervision
@@ -71,6 +72,11 @@ class Actor(pykka.Actor):
     # -- for authors ------------------------------------------------------------------------------------------------
 
     @property
+    def actor_ref(self) -> Ref[Self]:
+        """This actor's address."""
+        return self._cell.ref
+
+    @property
     def system(self) -> ActorSystem:
         """The system that this actor lives in."""
         return self._cell.system
@@ -87,7 +93,7 @@ class Actor(pykka.Actor):
 
     def stop(self) -> None:
         """Stop this actor after the messages that wait already (a drain)."""
-        self._cell.drain(pykka.messages._ActorStop(), Reply())
+        self.actor_ref.stop(block=False)
 
     def stop_now(self) -> None:
         """Stop this actor after the message in hand; those that wait are offered to `on_undelivered`."""
@@ -138,7 +144,7 @@ class Actor(pykka.Actor):
         if cell.deferred is None:
             cell.deferred = {}
         deferred = cell.deferred
-        deferred[reply] = None
+        deferred[reply] = None  # out again when it ends, also when its asker gives it up
         before = reply.on_done
 
         def done(reply: Reply[Any]) -> None:
@@ -150,7 +156,7 @@ class Actor(pykka.Actor):
         return reply
 
     def want_turn_end(self) -> None:
-        """Have `on_turn_end` called when this turn has handled what waits: the place to do one thing for many messages."""
+        """Have `on_turn_end` called when this turn has handled what waits: to do one thing for many messages."""
         self._cell.turn_end_wanted = True
 
     # -- hooks ------------------------------------------------------------------------------------------------------
@@ -170,7 +176,7 @@ class Actor(pykka.Actor):
         """Run when the actor ends abnormally, before the supervisor decides; plain only."""
 
     def on_turn_end(self) -> None:
-        """Run once at the end of a turn in which `want_turn_end` was called."""
+        """Run once at the end of a turn in which `want_turn_end` was called; plain only."""
 
     def on_child_given_up(self, id: str, error: BaseException) -> None:
         """A child under `Strategy.DYNAMIC` failed too often and is gone for good."""
@@ -197,28 +203,33 @@ class Supervisor(Actor):
         super().__init__()
         self._specs = specs
 
-    async def on_start(self) -> None:
+    def on_start(self) -> Any:
         """Start the children, one after the other."""
+        return self._start_children()
+
+    async def _start_children(self) -> None:
         for spec in self._specs:
             await self.spawn(spec)
 
 
+@trio.lowlevel.enable_ki_protection
 async def start_and_wait(family: Family, spec: ChildSpec, *, supervised: bool = True) -> Ref[Any]:
     """Start a child and wait for its `on_start`; when cancelled meanwhile, the child is stopped."""
     started: Reply[None] = Reply()
 
     def report(error: BaseException | None) -> None:
-        if started.abandoned or started.done:
-            return
         if error is None:
-            started.set(None)
+            started.offer(None)
         else:
-            started.set_exception(error)
+            started.offer_exception(error)
 
     ref = family.start(spec, report, supervised=supervised)
+    started.target = ref._cell
     try:
         await started.wait()
     except BaseException:
-        family.stop_child(spec.id)
+        child = family.children.get(spec.id)
+        if child is not None and child.cell is ref._cell:
+            family.stop_child(spec.id)
         raise
     return ref

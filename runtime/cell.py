@@ -1,36 +1,35 @@
 """The cell: what stays of an actor through its restarts, and the mechanism that runs its handlers.
 
-A cell holds the mailbox, the state and the watchers; the `Actor` in it is replaced at each restart, so refs, queued
-messages and watchers outlive a crash (law A6). Everything here runs on the trio thread; other threads come in through
-`put_from_thread` only.
+A cell is a mailbox with a life: the `Actor` in it is replaced at each restart, so refs, queued messages and watchers
+outlive a crash (law A6). Everything here runs on the trio thread.
 
-Theory of operation. A cell is *idle* (nothing to do), *queued* (in the system's run queue) or *busy* (a coroutine of its
-actor runs in a task of its own). Only the dispatcher calls `turn`, and never for a busy cell, so one message is handled at
-a time (law A1). There are two lanes: `lane` for what supervisors and watched actors have to say, `queue` for messages; the
-first goes first (law A2). A plain handler returns and costs no task; when a handler gives a coroutine, a task is started
-for it, and the cell is busy until it ends.
+Theory of operation. A cell is *idle* (nothing to do), *queued* (in the system's run queue) or *busy* (a coroutine of
+its actor runs in a task of its own, `scope` is set). Only the dispatcher calls `turn`, which does nothing for a busy
+cell, so one message is handled at a time (law A1). A plain handler returns and costs no task; when a handler gives a
+coroutine, a task is started for it, and the cell is busy until it ends.
 
-This file decides nothing about restarts: it reports the end of its actor to `family` of the parent.
+An *incarnation* is the time from one start of the actor to its end. It ends in order (`begin_stop`), by an exception
+(`fail`) or by force (`kill`). This file decides nothing about restarts: it reports a failed incarnation to `family` of
+the parent, from the dispatcher and not from within another actor's turn, so that a busy parent delays no decision.
 """
 
 from __future__ import annotations
 
 import contextvars
 import enum
-import inspect
 import threading
-from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from types import CoroutineType
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import pykka
 import pykka.messages
 import trio
 
-from .deadletters import DeadLetter, DeathReason
-from .errors import AskCycle, Killed, MailboxFull, NotRunning, Refusal
+from .deadletters import DeathReason
+from .errors import NotRunning, Refusal
+from .mailbox import ActorStop, Mailbox
 from .ref import Ref
 from .reply import Reply
 
@@ -39,28 +38,10 @@ if TYPE_CHECKING:
     from .family import Family
     from .system import ActorSystem
 
-__all__ = ["ActorExited", "Cell", "Overflow", "State"]
+__all__ = ["ActorExited", "Cell", "State", "binding"]
 
-copy_context = contextvars.copy_context
-_ActorStop = pykka.messages._ActorStop
-PROXY_MESSAGES = frozenset(
-    (pykka.messages.ProxyCall, pykka.messages.ProxyGetAttr, pykka.messages.ProxySetAttr)
-)
 # How often a turn looks at the clock. Each look costs a fifth of a plain tell; eight short handlers cost microseconds.
 CLOCK_EVERY = 8
-
-Envelope = tuple[Any, "Reply[Any] | None", contextvars.Context]
-
-
-class Overflow(enum.Enum):
-    """What a full mailbox does with one more message that nobody waits for."""
-
-    FAIL = "fail"
-    """`tell` raises MailboxFull."""
-    DROP_NEWEST = "drop_newest"
-    """The message goes to dead letters."""
-    DROP_OLDEST = "drop_oldest"
-    """The oldest message in the mailbox goes to dead letters, this one is taken."""
 
 
 class State(enum.Enum):
@@ -69,9 +50,13 @@ class State(enum.Enum):
     STARTING = "starting"
     RUNNING = "running"
     FAILED = "failed"
-    """The actor ended abnormally; the supervisor has not decided yet. Messages queue."""
+    """The incarnation ended abnormally; its children stop, then the supervisor decides. Messages queue."""
     STOPPING = "stopping"
     DEAD = "dead"
+
+
+# Read for each turn and message; Python 3.11 looks a member of an enum up slowly.
+RUNNING = State.RUNNING
 
 
 @attrs.frozen(eq=False)
@@ -91,40 +76,36 @@ class _Binding(threading.local):
 binding = _Binding()
 
 
-class Cell:
+# The messages that do not go to `on_receive`.
+SPECIAL = frozenset((ActorStop, pykka.messages.ProxyCall, pykka.messages.ProxyGetAttr, pykka.messages.ProxySetAttr))
+
+
+class Cell(Mailbox):
     """One actor's place in a system."""
 
     __slots__ = (
         "actor",
-        "capacity",
         "deferred",
         "factory",
         "family",
+        "final",
         "gone",
         "handled",
         "id",
-        "idle",
+        "kill_wanted",
         "killing",
-        "lane",
         "last_error",
         "message",
-        "overflow",
         "parent",
-        "path",
-        "queue",
         "reason",
         "receive",
-        "ref",
         "reply",
         "restarts",
         "scope",
         "started",
         "state",
         "supervised",
-        "system",
         "turn_end_wanted",
-        "waiting_for",
-        "waiting_senders",
         "watchers",
         "watching",
     )
@@ -138,28 +119,25 @@ class Cell:
         *,
         supervised: bool,
     ) -> None:
-        self.system = system
+        super().__init__(system, f"{parent.path}/{id}" if parent is not None else id)
         self.parent = parent
         self.id = id
-        self.path = f"{parent.path}/{id}" if parent is not None else id
         self.factory = factory
+        # What an exception means: a failure, or pykka's rule (raised in an ask it is the answer, and no more).
         self.supervised = supervised
         self.state = State.STARTING
-        self.queue: deque[Envelope] = deque()
-        self.lane: deque[Any] | None = None
-        self.capacity = 0
-        self.overflow = Overflow.FAIL
-        self.idle = False
+        # Somebody wants this incarnation killed, at the next moment when no handler of it is on the stack.
+        self.kill_wanted: BaseException | None = None
         self.killing: BaseException | None = None
+        # The supervisor is not asked: the end of this incarnation is the end.
+        self.final = False
         self.scope: trio.CancelScope | None = None
         self.reply: Reply[Any] | None = None
         self.message: Any = None
         self.deferred: dict[Reply[Any], None] | None = None
-        self.waiting_senders: deque[_Sender] | None = None
-        self.waiting_for: dict[object, Cell] | None = None
         self.watchers: dict[Cell, None] | None = None
         self.watching: dict[Cell, None] | None = None
-        self.gone: list[Callable[[BaseException | None], None]] | None = None
+        self.gone: dict[Callable[[BaseException | None], None], None] | None = None
         self.reason: BaseException | None = None
         self.family: Family | None = None
         self.turn_end_wanted = False
@@ -168,297 +146,186 @@ class Cell:
         self.last_error: BaseException | None = None
         self.started: Callable[[BaseException | None], None] | None = None
         # The first actor is made at once, so that a factory that raises raises at whoever spawns.
-        self._make_actor(first=True)
+        self._make_actor()
 
-    # -- life -----------------------------------------------------------------------------------------------------
+    # -- life -------------------------------------------------------------------------------------------------------
 
-    def _make_actor(self, *, first: bool) -> None:
+    def _make_actor(self) -> None:
         previous, binding.cell = binding.cell, self
         try:
-            if first:
-                # The ref needs the class, which only the factory knows; `Actor.__init__` calls `bind`.
-                self.ref = cast("Ref[Any]", None)
-            actor = self.factory()
+            actor: Any = self.factory()
         finally:
             binding.cell = previous
-        if getattr(actor, "_cell", None) is not self:
+        if getattr(actor, "_cell", None) is not self or (self.restarts and actor is self.actor):
             raise NotRunning(f"the factory of {self.path} has to make a new callboard actor, not {actor!r}")
-        self.actor = cast("Actor", actor)
+        self.actor: Actor = actor
         self.receive = self.actor.on_receive
 
     def bind(self, actor: Actor) -> None:
         """Give a new actor its identity; called by `Actor.__init__`."""
-        if self.ref is None:
+        if actor.mailbox_capacity < 1:
+            raise ValueError(f"mailbox_capacity of {type(actor).__name__} is {actor.mailbox_capacity}; it must be >= 1")
+        if not hasattr(self, "ref"):
             self.ref = Ref(self, type(actor))
         self.capacity = actor.mailbox_capacity
         self.overflow = actor.mailbox_overflow
 
     def start(self, started: Callable[[BaseException | None], None] | None = None) -> None:
         """Run `on_start`, then take messages. `started` hears None, or the exception that `on_start` raised."""
-        self.state = State.STARTING
         self.started = started
         self.system.cells[self] = None
         self._run_hook(self.actor.on_start, self._after_start)
 
+    def restart(self) -> None:
+        """Put a fresh actor into the cell and start it; mailbox, ref and watchers stay."""
+        assert self.state is State.FAILED, self.state
+        assert self.family is None or not self.family.children, self.family
+        self.restarts += 1
+        self.state = State.STARTING
+        # A new incarnation supervises anew, with an empty window of restarts.
+        self.family = None
+        self.killing = None
+        self.turn_end_wanted = False
+        try:
+            self._make_actor()
+        except BaseException as error:  # noqa: BLE001 - the cell: a factory that raises is a failed start
+            self._after_start(error)
+            self._abort_unless_exception(error)
+            return
+        self._run_hook(self.actor.on_start, self._after_start)
+
     def _after_start(self, error: BaseException | None) -> None:
         started, self.started = self.started, None
-        if error is None and self.killing is None:
+        if error is None:
             self.state = State.RUNNING
             self._resume()
             if started is not None:
                 started(None)
             return
-        error = error if error is not None else self.killing
-        assert error is not None
-        self.killing = None
+        self.state = State.FAILED
+        self.kill_wanted = None
         self.last_error = error
         if started is not None:
-            # The first start: it is raised to whoever spawned, nothing is restarted.
-            self._terminate(error)
+            # The first start: whoever spawned hears of it and decides, nothing is restarted.
+            self.final = True
             started(error)
         else:
-            self._failed(error)
+            self.system.report(self, error)
+        self._drop_deferred(error)
+        if self.killing is not None and self.final:
+            self._killed(error)
+        else:
+            self._without_children(lambda: self._failed(error))
 
-    def restart(self) -> None:
-        """Put a fresh actor into the cell and start it; mailbox, ref and watchers stay."""
-        assert self.state is State.FAILED, self.state
-        self.restarts += 1
-        self.state = State.STARTING
-        self.turn_end_wanted = False
-        try:
-            self._make_actor(first=False)
-        except Exception as error:
-            self.last_error = error
-            self._failed(error)
-            return
-        self._run_hook(self.actor.on_start, self._after_start)
+    def _without_children(self, then: Callable[[], None]) -> None:
+        """Stop the children, if there are any, in order, and call `then`."""
+        if self.family is not None and self.family.children:
+            self.family.stop_all(then)
+        else:
+            then()
+
+    def stops_after(self) -> Iterable[Cell]:
+        """The children that this cell waits for before it can stop, or start again."""
+        if self.family is None or self.state not in (State.STOPPING, State.FAILED):
+            return ()
+        return (child.cell for child in self.family.children.values())
 
     def _resume(self) -> None:
         if self.lane or self.queue or self.turn_end_wanted:
-            self.idle = False
             self.system.enqueue(self)
         else:
             self.idle = True
 
-    def wake(self) -> None:
-        """Queue an idle cell for a turn."""
-        if self.idle:
-            self.idle = False
-            self.system.enqueue(self)
-
-    # -- mailbox --------------------------------------------------------------------------------------------------
-
-    def put(self, message: Any, reply: Reply[Any] | None) -> None:
-        """Take a message without waiting. Raises ActorDeadError or MailboxFull. Trio thread only."""
-        if self.state is State.DEAD:
-            self.refuse_dead(message, reply)
-        if len(self.queue) >= self.capacity and not self._make_room(message, reply):
-            return
-        self.queue.append((message, reply, copy_context()))
-        if self.idle:
-            self.idle = False
-            self.system.enqueue(self)
-
-    def refuse_dead(self, message: Any, reply: Reply[Any] | None) -> None:
-        """Raise the error of a message to an actor that is gone."""
-        if reply is None:
-            self.bury(message, DeathReason.DEAD)
-        raise pykka.ActorDeadError(f"{self.ref} is gone")
-
-    def bury(self, message: Any, reason: DeathReason, error: BaseException | None = None) -> None:
-        """Send a message to dead letters."""
-        self.system.dead_letters.add(DeadLetter(self.path, message, reason, error))
-
-    def _make_room(self, message: Any, reply: Reply[Any] | None) -> bool:
-        """Apply the overflow policy; whether the message is to be taken."""
-        full = MailboxFull(f"the mailbox of {self.ref} holds {self.capacity} messages, its capacity")
-        if self.overflow is Overflow.FAIL or (reply is not None and self.overflow is Overflow.DROP_NEWEST):
-            raise full
-        if self.overflow is Overflow.DROP_NEWEST:
-            self.bury(message, DeathReason.DROPPED)
-            return False
-        oldest, its_reply, _ = self.queue.popleft()
-        self.bury(oldest, DeathReason.DROPPED)
-        if its_reply is not None:
-            its_reply.set_exception(full)
-        return True
-
-    async def put_when_room(self, message: Any, reply: Reply[Any] | None) -> None:
-        """Take a message, waiting for room. When cancelled, the message was not taken."""
-        if len(self.queue) < self.capacity and not self.waiting_senders:
-            await trio.lowlevel.checkpoint_if_cancelled()
-            self.put(message, reply)
-            await trio.lowlevel.cancel_shielded_checkpoint()
-            return
-        if self.state is State.DEAD:
-            self.refuse_dead(message, reply)
-        edge = self.system.begin_wait(self)
-        try:
-            sender = _Sender((message, reply, copy_context()))
-            self.wait_for_room(sender)
-            await sender.admitted.wait()
-        finally:
-            self.system.end_wait(edge)
-
-    def wait_for_room(self, sender: _Sender) -> None:
-        """Put a sender into the line; its `admitted` is set once its message is in the mailbox."""
-        if self.state is State.DEAD:
-            sender.admitted.set_exception(pykka.ActorDeadError(f"{self.ref} is gone"))
-            return
-        if self.waiting_senders is None:
-            self.waiting_senders = deque()
-        senders = self.waiting_senders
-        senders.append(sender)
-        sender.admitted.on_abandon = lambda: senders.remove(sender)
-        self._admit()
-
-    def _admit(self) -> None:
-        senders = self.waiting_senders
-        while senders and len(self.queue) < self.capacity:
-            sender = senders.popleft()
-            self.queue.append(sender.envelope)
-            self.wake()
-            sender.admitted.set(None)
-
-    def drain(self, stop: Any, reply: Reply[Any]) -> None:
-        """Queue pykka's stop behind the messages that are there, whatever the capacity."""
-        self.queue.append((stop, reply, copy_context()))
-        self.wake()
-
-    def put_from_thread(self, message: Any, reply: Reply[Any] | None) -> None:
-        """Take a message from another thread, which waits for room (law A3).
-
-        A single sender's messages keep their order: it appends only when nobody waits before it.
-        """
-        context = copy_context()
-        if self.state is not State.DEAD and not self.waiting_senders and len(self.queue) < self.capacity:
-            # Appending to a deque is atomic; threads that race for the last place exceed the capacity by their number.
-            self.queue.append((message, reply, context))
-            self.system.from_thread(self._wake_or_bury)
-            return
-        sender = _Sender((message, reply, context))
-        self.system.from_thread(self.wait_for_room, sender)
-        while not sender.admitted.done:
-            try:
-                sender.admitted.get(timeout=1.0)
-            except pykka.Timeout:
-                # A loop that ended between our note and its reading never answers.
-                if not self.system.open:
-                    raise pykka.ActorDeadError(f"{self.ref} is gone, its system has ended") from None
-        sender.admitted.result()
-
-    def _wake_or_bury(self) -> None:
-        if self.state is State.DEAD:
-            self._bury_rest()
-        else:
-            self.wake()
-
-    def notify(self, message: Any) -> None:
-        """Put a fact into the system lane: it overtakes messages and has no bound of its own.
-
-        For supervisors, death notices, timers and answers to what the actor itself asked for, so that their number is
-        bounded by what the actor started. Lost when the actor is gone, as such facts are.
-        """
-        if self.state is State.DEAD:
-            return
-        self._lane().append((message, None, copy_context()))
-        self.wake()
-
-    def control(self, order: Callable[[], None]) -> None:
-        """Put an order of a supervisor into the system lane."""
-        if self.state is State.DEAD:
-            return
-        self._lane().append(order)
-        self.wake()
-
-    def _lane(self) -> deque[Any]:
-        if self.lane is None:
-            self.lane = deque()
-        return self.lane
-
-    # -- handling -------------------------------------------------------------------------------------------------
+    # -- handling ---------------------------------------------------------------------------------------------------
 
     def turn(self, budget: int, deadline: float) -> int:
         """Handle up to `budget` messages, until `deadline` of the slice clock; returns how many were handled."""
-        if self.state is not State.RUNNING or self.scope is not None:
-            return 0  # killed, or made busy, between being queued and its turn
+        if self.state is not RUNNING or self.scope is not None:
+            return 0  # its life has changed since it was queued
         done = 0
         queue = self.queue
+        receive = self.receive
         while done < budget:
             if self.lane:
                 item = self.lane.popleft()
                 if item.__class__ is not tuple:
                     done += 1
-                    item()
-                    if self.state is not State.RUNNING:
+                    self._obey(item)
+                    if self.state is not RUNNING:
                         return done
                     continue
                 message, reply, context = item
             elif queue:
                 message, reply, context = queue.popleft()
-                if self.waiting_senders:
-                    self._admit()
+                if self.senders:
+                    self.admit()
             else:
                 break
             done += 1
-            if not self._handle(message, reply, context):
-                return done
+            function = receive
+            if message.__class__ in SPECIAL or (reply is not None and reply.abandoned):
+                special = self._special(message, reply)
+                if special is None:
+                    if self.state is not RUNNING:
+                        return done
+                    continue
+                function = special
+            self.message = message
+            self.reply = reply
+            try:
+                result = context.run(function, message)
+            except BaseException as error:  # noqa: BLE001 - the cell: the supervisor decides what an exception means
+                if not self._raised(error):
+                    return done
+            else:
+                if result.__class__ is CoroutineType:
+                    self._run_coroutine(result, context, self._after_handler)
+                    return done
+                self._answered(result)
             if not done % CLOCK_EVERY and self.system.slice_clock() > deadline:
                 break
         if self.turn_end_wanted:
             self.turn_end_wanted = False
-            if not self._handle(_TURN_END, None, copy_context()):
+            self._obey(self.actor.on_turn_end)
+            if self.state is not RUNNING:
                 return done
         self._resume()
         return done
 
-    def _handle(self, message: Any, reply: Reply[Any] | None, context: contextvars.Context) -> bool:
-        """Handle one message; whether the cell may go on with the next one."""
+    def _special(self, message: Any, reply: Reply[Any] | None) -> Callable[[Any], Any] | None:
+        """What handles a message that is not for `on_receive`, or None if that has been done."""
         if reply is not None and reply.abandoned:
             self.bury(message, DeathReason.EXPIRED)
-            return True
-        self.reply = reply
-        self.message = message
-        kind = message.__class__
+            return None
+        if message.__class__ is ActorStop:
+            if reply is not None:
+                self.when_gone(lambda _: reply.set(None))
+            self.begin_stop()
+            return None
+        return self.actor._handle_receive
+
+    def _obey(self, order: Callable[[], None]) -> None:
+        """Call an order of the lane, or a plain hook."""
         try:
-            if kind is _ActorStop:
-                self.reply = None
-                if reply is not None:
-                    self.when_gone(lambda _: reply.set(None))
-                self.begin_stop()
-                return False
-            if message is _TURN_END:
-                result = context.run(self.actor.on_turn_end)  # type: ignore[func-returns-value]
-            elif kind in PROXY_MESSAGES:
-                result = context.run(self.actor._handle_receive, message)
-            else:
-                result = context.run(self.receive, message)
-        except Exception as error:
-            return self._raised(error, message, self.reply)
-        except BaseException as error:
-            self._raised(error, message, self.reply)
-            self.system.abort(error)
-            return False
-        if result.__class__ is CoroutineType:
-            self._run_coroutine(result, context, self._after_handler)
-            return False
-        self._answered(result)
-        return True
+            order()
+        except BaseException as error:  # noqa: BLE001 - the cell: a hook that raises is a failure of its actor
+            self.fail(error)
+            self._abort_unless_exception(error)
 
     def _answered(self, result: Any) -> None:
         self.handled += 1
         self.message = None
         reply, self.reply = self.reply, None
-        if reply is not None and not reply.abandoned:
-            reply.set(result)
+        if reply is not None:
+            reply.offer(result)
 
-    def _raised(self, error: BaseException, message: Any, reply: Reply[Any] | None) -> bool:
+    def _raised(self, error: BaseException) -> bool:
         """A handler raised: tell the asker, and fail unless it was an answer. Whether the cell goes on."""
         self.handled += 1
-        self.message = None
-        self.reply = None
-        if reply is not None and not reply.abandoned:
-            reply.set_exception(error)
+        message, self.message = self.message, None
+        reply, self.reply = self.reply, None
+        if reply is not None:
+            reply.offer_exception(error)
         if isinstance(error, Refusal):
             if reply is None:
                 self.bury(message, DeathReason.CRASHED, error)
@@ -467,40 +334,44 @@ class Cell:
             return True  # pykka's rule: raised in an ask, it is the answer
         self.bury(message, DeathReason.CRASHED, error)
         self.fail(error)
+        self._abort_unless_exception(error)
         return False
+
+    def _abort_unless_exception(self, error: BaseException) -> None:
+        """End the whole system for what is no Exception: SystemExit, or a KeyboardInterrupt of the actor's own code."""
+        if not isinstance(error, Exception):
+            self.system.abort(error)
 
     def _run_coroutine(
         self,
         coroutine: Coroutine[Any, Any, Any],
         context: contextvars.Context,
-        then: Callable[[Any, BaseException | None, bool], None],
+        then: Callable[[Any, BaseException | None], None],
     ) -> None:
-        """Run a coroutine of the actor in a task; the cell is busy until `then(result, error, cancelled)`."""
-        self.idle = False
+        """Run a coroutine of the actor in a task; the cell is busy until `then(result, error)`."""
         self.scope = scope = trio.CancelScope()
-        reply = self.reply
-        if reply is not None:
-            reply.on_abandon = lambda: self.system.run_soon(scope.cancel)
-        if self.killing is not None:
-            scope.cancel()
+        if self.reply is not None:
+            # Law A5. The asker may be on another thread; a scope that has been left bears being cancelled.
+            self.reply.on_abandon = lambda: self.system.run_soon(scope.cancel)
+            if self.reply.abandoned:
+                scope.cancel()  # in this very moment, by a thread that found nobody to tell
         context.run(self.system.start_task, self, coroutine, scope, then)
 
-    def _after_handler(self, result: Any, error: BaseException | None, cancelled: bool) -> None:
-        self.scope = None
+    def _after_handler(self, result: Any, error: BaseException | None) -> None:
         if self.killing is not None:
-            self.bury(self.message, DeathReason.INTERRUPTED, self.killing)
-            reply, self.reply, self.message = self.reply, None, None
-            if reply is not None and not reply.abandoned:
-                reply.set_exception(pykka.ActorDeadError(f"{self.ref} was killed while it worked on the answer"))
-            self._killed()
-            return
-        if error is not None:
-            goes_on = self._raised(error, self.message, self.reply)
-        else:
-            # A handler that was cancelled because its asker has gone is no failure (law A5); the answer is dropped.
+            message, reply, killing = self.message, self.reply, self.killing
+            self.message = self.reply = None
+            if error is not None:
+                self.system.report(self, error)
+            self.bury(message, DeathReason.INTERRUPTED, killing)
+            if reply is not None:
+                reply.offer_exception(pykka.ActorDeadError(f"{self.ref} was killed while it worked on the answer"))
+            self._killed(killing)
+        elif error is None:
+            # Also a handler that was cancelled because its asker has gone: no failure, its answer is dropped (law A5).
             self._answered(result)
-            goes_on = True
-        if goes_on:
+            self._resume()
+        elif self._raised(error):
             self._resume()
 
     def _run_hook(self, hook: Callable[[], Any], then: Callable[[BaseException | None], None]) -> None:
@@ -508,125 +379,121 @@ class Cell:
         self.idle = False
         try:
             result = hook()
-        except Exception as error:
+        except BaseException as error:  # noqa: BLE001 - the cell: what a hook raises is handed on
             then(error)
+            self._abort_unless_exception(error)
             return
-        if not inspect.iscoroutine(result):
+        if result.__class__ is CoroutineType:
+            self._run_coroutine(
+                result, contextvars.copy_context(), lambda _, error: then(error if error is not None else self.killing)
+            )
+        else:
             then(None)
-            return
 
-        def after(_: Any, error: BaseException | None, cancelled: bool) -> None:
-            self.scope = None
-            then(error if error is not None or not cancelled else (self.killing or Killed("cancelled")))
-
-        self._run_coroutine(result, copy_context(), after)
-
-    # -- the end --------------------------------------------------------------------------------------------------
+    # -- the end ----------------------------------------------------------------------------------------------------
 
     def begin_stop(self) -> None:
         """Stop in order: the children in reverse, then `on_stop`, then the end. Runs in a turn of the cell."""
-        if self.state in (State.STOPPING, State.DEAD):
-            return
+        if self.state is not State.RUNNING:
+            return  # told twice
         self.state = State.STOPPING
         self.idle = False
-        if self.family is not None and self.family.children:
-            self.family.stop_all(self._stop_self)
-        else:
-            self._stop_self()
+        if self.kill_wanted is not None:
+            self.system.do_soon(self._kill_as_wanted)  # it came after the stop: there will be no turn for it
+        self._without_children(self._stop_self)
 
     def _stop_self(self) -> None:
-        if self.killing is not None or self.state is State.DEAD:
-            return  # killed while the children stopped; the kill sees to the end
-        self._run_hook(self.actor.on_stop, self._after_stop)
+        if self.killing is None:  # else the kill sees to the end
+            self._run_hook(self.actor.on_stop, self._after_stop)
 
     def _after_stop(self, error: BaseException | None) -> None:
         if error is not None:
             self.last_error = error
             self.system.report(self, error)
-        self._terminate(error)
+        self.terminate(error)
 
     def request_kill(self, error: BaseException) -> None:
-        """Kill from anywhere on the trio thread: a coroutine is cancelled at once, else it waits for the next turn."""
+        """Kill from anywhere on the trio thread, a handler of this very cell included.
+
+        It means the incarnation of this moment: one that has failed already is not killed once more after its restart.
+        """
+        if self.state in (State.FAILED, State.DEAD):
+            return
+        self.kill_wanted = error
         if self.scope is not None:
-            self.kill(error, final=False)
+            self._kill_as_wanted()
+        elif self.state is State.STOPPING:
+            self.system.do_soon(self._kill_as_wanted)  # it takes no turn any more
         else:
-            self.control(lambda: self.kill(error, final=False))
+            self.control(self._kill_as_wanted)
+
+    def _kill_as_wanted(self) -> None:
+        error, self.kill_wanted = self.kill_wanted, None
+        if error is not None:
+            self.kill(error, final=False)
 
     def kill(self, error: BaseException, *, final: bool) -> None:
-        """End abnormally at once: the handler is cancelled, `on_stop` is not called.
+        """End abnormally: a coroutine is cancelled, `on_stop` is not called.
 
-        With `final` the supervisor is not asked: the cell is gone as soon as its handler lets go. Must not be called
-        from a plain handler of this very cell; `request_kill` may.
+        With `final` the supervisor is not asked, and children are killed too. Not from within a handler.
         """
         if self.state is State.DEAD:
             return
-        if final:
-            self.supervised = False
         self.killing = error
+        self.final = self.final or final
         if self.scope is not None:
             self.scope.cancel()
-        elif self.state is not State.FAILED or final:
-            self._killed()
-
-    def _killed(self) -> None:
-        error = self.killing
-        assert error is not None
-        if self.state is State.STOPPING or self.parent is None or not self.supervised:
-            if self.family is not None and self.family.children:
-                self.state = State.STOPPING
-                self.family.kill_all(lambda: self._terminate(error))
-            else:
-                self._terminate(error)
         else:
-            self.killing = None
+            self._killed(error)
+
+    def _killed(self, error: BaseException) -> None:
+        if self.state is State.STOPPING or self.final:
+            self.state = State.STOPPING
+            self.idle = False
+            if self.family is not None and self.family.children:
+                self.family.kill_all(lambda: self.terminate(error))
+            else:
+                self.terminate(error)
+        else:
             self.fail(error)
 
     def fail(self, error: BaseException) -> None:
-        """End abnormally; the supervisor decides what follows."""
-        self.last_error = error
-        self.idle = False
+        """End abnormally; when the children have stopped, the supervisor decides what follows."""
         self.state = State.FAILED
+        self.idle = False
+        self.kill_wanted = None
+        self.last_error = error
         self.system.report(self, error)
         try:
             self.actor.on_failure(type(error), error, error.__traceback__)
-        except Exception as second:
+        except BaseException as second:  # noqa: BLE001 - the cell: it has failed already, so this is only told
             self.system.report(self, second)
+            self._abort_unless_exception(second)
         self._drop_deferred(error)
-        if self.family is not None and self.family.children:
-            self.family.stop_all(lambda: self._failed(error))
-        else:
-            self._failed(error)
+        self._without_children(lambda: self._failed(error))
 
     def _failed(self, error: BaseException) -> None:
-        self.state = State.FAILED
-        self.idle = False
+        if self.state is not State.FAILED:
+            return  # killed for good while its children stopped
         parent = self.parent
-        orphan = parent is None or parent.family is None or parent.state in (State.FAILED, State.STOPPING)
-        if orphan or not self.supervised:
-            self._terminate(error)
+        if self.final or not self.supervised or parent is None:
+            self.terminate(error)
             if parent is None:
                 self.system.abort(error)
             return
-        assert parent is not None and parent.family is not None
+        assert parent.family is not None
         family = parent.family
-        parent.control(lambda: family.child_failed(self, error))
+        self.system.do_soon(lambda: family.child_failed(self, error))
 
-    def _terminate(self, reason: BaseException | None) -> None:
+    def terminate(self, reason: BaseException | None) -> None:
         """The end for good: whoever waits is told, whoever watches is told once."""
         if self.state is State.DEAD:
             return
         self.state = State.DEAD
-        self.idle = False
         self.reason = reason
         self.ref.actor_stopped.set()
-        self.lane = None
-        dead = pykka.ActorDeadError(f"{self.ref} is gone")
-        self._bury_rest(offer=reason is None)
-        senders, self.waiting_senders = self.waiting_senders, None
-        for sender in senders or ():
-            if not sender.admitted.abandoned:
-                sender.admitted.set_exception(dead)
-        self._drop_deferred(dead)
+        self.close(self._taken_over if reason is None else _not_taken_over)
+        self._drop_deferred(pykka.ActorDeadError(f"{self.ref} is gone"))
         for watched in self.watching or ():
             if watched.watchers is not None:
                 watched.watchers.pop(self, None)
@@ -639,38 +506,25 @@ class Cell:
             self.parent.family.child_gone(self)
         gone, self.gone = self.gone, None
         for callback in gone or ():
-            callback(reason)
+            self.system.call(callback, reason)
+        # Refs may be kept for long; what the actor held is not.
+        del self.actor, self.receive, self.factory
         self.system.cell_gone()
-
-    def _bury_rest(self, *, offer: bool = False) -> None:
-        while self.queue:
-            message, reply, _ = self.queue.popleft()
-            if reply is not None and reply.abandoned:
-                self.bury(message, DeathReason.EXPIRED)
-            elif message.__class__ is _ActorStop:
-                if reply is not None:
-                    reply.set(None)
-            elif offer and self._taken_over(message, reply):
-                continue
-            else:
-                self.bury(message, DeathReason.STOPPED)
-                if reply is not None:
-                    reply.set_exception(pykka.ActorDeadError(f"{self.ref} stopped before it handled the message"))
 
     def _taken_over(self, message: Any, reply: Reply[Any] | None) -> bool:
         try:
             return self.actor.on_undelivered(message, reply)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - the cell: the actor has ended, so this is only told
             self.system.report(self, error)
             return False
 
     def _drop_deferred(self, error: BaseException) -> None:
         deferred, self.deferred = self.deferred, None
-        for reply in deferred or ():
-            if not reply.done and not reply.abandoned:
-                reply.set_exception(error)
+        # A copy, because answering one takes it out, on other threads too.
+        for reply in tuple(deferred or ()):
+            reply.offer_exception(error)
 
-    # -- watching -------------------------------------------------------------------------------------------------
+    # -- watching ---------------------------------------------------------------------------------------------------
 
     def watch(self, watcher: Cell) -> None:
         """Tell `watcher` once when this cell is gone; at once if it is gone already."""
@@ -694,56 +548,17 @@ class Cell:
     def when_gone(self, callback: Callable[[BaseException | None], None]) -> None:
         """Call `callback(reason)` when the cell is gone; at once if it is."""
         if self.state is State.DEAD:
-            callback(self.reason)
+            self.system.call(callback, self.reason)
             return
         if self.gone is None:
-            self.gone = []
-        self.gone.append(callback)
+            self.gone = {}
+        self.gone[callback] = None
 
-    # -- waiting for each other -----------------------------------------------------------------------------------
-
-    def cycle_from(self, asker: Cell) -> list[str] | None:
-        """The paths of the circle that `asker` would close by waiting for this cell, or None (law A10)."""
-        trail: list[Cell] = []
-        seen: set[Cell] = set()
-
-        def walk(cell: Cell) -> bool:
-            trail.append(cell)
-            if cell is asker:
-                return True
-            if cell not in seen:
-                seen.add(cell)
-                for target in (cell.waiting_for or {}).values():
-                    if walk(target):
-                        return True
-            trail.pop()
-            return False
-
-        return [asker.path, *(cell.path for cell in trail)] if walk(self) else None
+    def forget_when_gone(self, callback: Callable[[BaseException | None], None]) -> None:
+        """Take `when_gone` back."""
+        if self.gone is not None:
+            self.gone.pop(callback, None)
 
 
-class _TurnEnd:
-    """The message that stands for `on_turn_end` in statistics and dead letters."""
-
-    def __repr__(self) -> str:
-        return "<end of turn>"
-
-
-_TURN_END = _TurnEnd()
-
-
-class _Sender:
-    """Someone who waits for room in a mailbox, with the message to be taken."""
-
-    __slots__ = ("admitted", "envelope")
-
-    def __init__(self, envelope: Envelope) -> None:
-        self.envelope = envelope
-        self.admitted: Reply[None] = Reply()
-
-
-def no_cycle(asker: Cell, target: Cell) -> None:
-    """Raise AskCycle if `asker` may not wait for `target`."""
-    circle = target.cycle_from(asker)
-    if circle is not None:
-        raise AskCycle("actors would wait for each other: " + " -> ".join(circle))
+def _not_taken_over(message: Any, reply: Reply[Any] | None) -> bool:
+    return False

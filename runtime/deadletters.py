@@ -46,9 +46,10 @@ class DeadLetter:
 
 
 class DeadLetters:
-    """The dead letters of one system."""
+    """The dead letters of one system. `call` runs a listener, and sees to what it raises."""
 
-    def __init__(self) -> None:
+    def __init__(self, call: Callable[[Callable[[DeadLetter], None], DeadLetter], None]) -> None:
+        self._call = call
         self._counts: Counter[DeathReason] = Counter()
         self._newest: deque[DeadLetter] = deque(maxlen=KEPT)
         self._listeners: list[Callable[[DeadLetter], None]] = []
@@ -58,10 +59,10 @@ class DeadLetters:
         self._counts[letter.reason] += 1
         self._newest.append(letter)
         for listener in self._listeners:
-            listener(letter)
+            self._call(listener, letter)
 
     def listen(self, listener: Callable[[DeadLetter], None]) -> None:
-        """Call `listener` with each letter from now on; it must neither raise nor block."""
+        """Call `listener` with each letter from now on, on the trio thread; it must neither raise nor block."""
         self._listeners.append(listener)
 
     def newest(self) -> tuple[DeadLetter, ...]:

@@ -7,7 +7,7 @@
     ├── MailboxFull              it would block: the receiver has no room
     ├── WouldBlock               you: a blocking call on the trio thread
     ├── AskCycle                 you: actors that wait for each other in a circle
-    ├── NotRunning               you: no system is open where one is needed
+    ├── NotRunning               you: nothing is open any more, or yet, where an actor is to start
     ├── RestartsExhausted        the world: a child failed more often than its supervisor tolerates
     ├── Killed                   the reason of an actor that was killed
     ├── pykka.ActorDeadError     the target is gone for good
@@ -31,37 +31,37 @@ __all__ = [
 ]
 
 
-class Refusal(Exception):  # noqa: N818 - it is an answer, and reads as one
+class Refusal(Exception):
     """An answer that says no. Under a supervisor it is the only exception that is no failure."""
 
 
-class MailboxFull(Exception):  # noqa: N818 - named as trio names WouldBlock
+class MailboxFull(Exception):
     """The mailbox of the receiver is full and its policy is to fail.
 
     Use ``await ref.send(message)``, which waits for room, where waiting is possible.
     """
 
 
-class WouldBlock(RuntimeError):  # noqa: N818
+class WouldBlock(RuntimeError):
     """A blocking call was made on the trio thread, where it would stop every actor."""
 
 
-class AskCycle(RuntimeError):  # noqa: N818
+class AskCycle(RuntimeError):
     """Actors wait for each other in a circle, so none of them could ever go on.
 
     The message names the circle, first and last actor alike.
     """
 
 
-class NotRunning(RuntimeError):  # noqa: N818
-    """An actor was made outside of an open system."""
+class NotRunning(RuntimeError):
+    """An actor was made outside of an open system, or below an actor that has ended or is about to."""
 
 
-class RestartsExhausted(Exception):  # noqa: N818
+class RestartsExhausted(Exception):
     """A supervisor gave up: a child failed more often than `intensity` in `period_seconds`."""
 
 
-class Killed(Exception):  # noqa: N818
+class Killed(Exception):
     """The exit reason of an actor that was killed; for its supervisor an abnormal end."""
 
 

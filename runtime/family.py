@@ -14,7 +14,7 @@ import attrs
 import trio
 
 from .cell import Cell, State
-from .errors import Killed, RestartsExhausted
+from .errors import Killed, NotRunning, RestartsExhausted
 from .ref import Ref
 from .supervision import ChildSpec, ExitKind, Strategy, Supervision, decide
 from .timers import Timer
@@ -31,10 +31,12 @@ class Child:
     spec: ChildSpec
     cell: Cell
     history: tuple[float, ...] = ()
+    stopping: bool = False
+    """It has been told to stop: however it ends, it is not restarted."""
 
 
 class Family:
-    """The children of one cell."""
+    """The children of one incarnation of an actor."""
 
     def __init__(self, cell: Cell, supervision: Supervision) -> None:
         self._cell = cell
@@ -43,6 +45,7 @@ class Family:
         # In order of start: an ordered stop goes backwards.
         self.children: dict[str, Child] = {}
 
+    @trio.lowlevel.enable_ki_protection
     def start(self, spec: ChildSpec, started: Started | None = None, *, supervised: bool = True) -> Ref[Any]:
         """Start a child.
 
@@ -51,7 +54,10 @@ class Family:
 
         Raises:
             ValueError: a child of this id exists.
+            NotRunning: the parent has ended, or is about to, so nobody would look after the child.
         """
+        if self._cell.state not in (State.STARTING, State.RUNNING):
+            raise NotRunning(f"{self._cell.path} is {self._cell.state.value} and starts no child {spec.id!r}")
         if spec.id in self.children:
             raise ValueError(f"{self._cell.path} has a child {spec.id!r} already")
         cell = Cell(self._cell.system, self._cell, spec.id, spec.factory, supervised=supervised)
@@ -63,7 +69,7 @@ class Family:
             if not returned:
                 outcome.append(error)
             elif started is not None:
-                started(error)
+                self._cell.system.call(started, error)
             elif error is not None:
                 self._cell.system.report(cell, error)
 
@@ -83,10 +89,13 @@ class Family:
             del self.children[cell.id]
 
     def child_failed(self, cell: Cell, error: BaseException) -> None:
-        """A child ended abnormally: decide and carry it out. Runs in a turn of the parent."""
+        """A child ended abnormally: decide and carry it out. Called by the dispatcher, in nobody's turn."""
         child = self.children.get(cell.id)
         if child is None or child.cell is not cell or cell.state is not State.FAILED:
             return  # stopped for good while the report was on its way
+        if child.stopping or self._cell.state not in (State.STARTING, State.RUNNING):
+            cell.terminate(error)
+            return
         dynamic = self._supervision.strategy is Strategy.DYNAMIC
         history = child.history if dynamic else self._history
         plan = decide(self._supervision, child.spec.restart, ExitKind.ABNORMAL, history, trio.current_time())
@@ -96,20 +105,25 @@ class Family:
             self._history = plan.history
         if plan.restart:
             cell.restart()
-        elif not plan.give_up:
-            cell.kill(error, final=True)
+        elif plan.give_up:
+            self._give_up(cell, error, len(plan.history), dynamic=dynamic)
         else:
-            exhausted = RestartsExhausted(
-                f"{cell.path} failed {len(plan.history) + 1} times in {self._supervision.period_seconds} seconds; "
-                f"{self._supervision.intensity} restarts are allowed"
-            )
-            exhausted.__cause__ = error
-            cell.kill(exhausted, final=True)
-            if dynamic:
-                self._cell.actor.on_child_given_up(child.spec.id, exhausted)
-            else:
-                self._cell.fail(exhausted)
+            cell.terminate(error)
 
+    def _give_up(self, cell: Cell, error: BaseException, restarts: int, *, dynamic: bool) -> None:
+        exhausted = RestartsExhausted(
+            f"{cell.path} failed again after {restarts} restarts within {self._supervision.period_seconds} seconds, "
+            f"and {self._supervision.intensity} are tolerated"
+        )
+        exhausted.__cause__ = error
+        cell.terminate(exhausted)
+        if dynamic:
+            # A hook is a turn of its actor, which may be busy just now.
+            self._cell.control(lambda: self._cell.actor.on_child_given_up(cell.id, exhausted))
+        else:
+            self._cell.kill(exhausted, final=False)
+
+    @trio.lowlevel.enable_ki_protection
     def stop_child(self, id: str, done: Callable[[], None] | None = None) -> None:
         """Stop one child in order; it is killed when it overruns its deadline. `done` is called when it is gone."""
         child = self.children.get(id)
@@ -118,11 +132,7 @@ class Family:
                 done()
             return
         cell = child.cell
-        if cell.state is State.FAILED:
-            # It waits for a decision that will not come: the end of its failure is the end.
-            cell.when_gone(lambda _: done() if done is not None else None)
-            cell.kill(cell.last_error or Killed(f"{cell.path} was stopped"), final=True)
-            return
+        child.stopping = True
         timer: Timer = cell.system.timers.call_later(
             child.spec.stop_seconds,
             lambda: cell.kill(Killed(f"{cell.path} did not stop within {child.spec.stop_seconds} s"), final=True),
@@ -151,17 +161,29 @@ class Family:
         next_one()
 
     def kill_all(self, done: Callable[[], None]) -> None:
-        """Kill the children, the youngest first, and call `done` when the last one is gone."""
-        cells = [child.cell for child in reversed(self.children.values())]
-        left = len(cells)
+        """Kill the children one after the other, the youngest first, then call `done`.
 
-        def gone(_: BaseException | None) -> None:
-            nonlocal left
-            left -= 1
-            if not left:
+        One that cleans up while it is cancelled may still need its elders.
+        """
+        waiting = [child.cell for child in self.children.values()]
+        looping = False
+
+        def go_on(_: BaseException | None) -> None:
+            # A loop, not a chain of calls: thousands of idle children are gone as soon as they are killed.
+            nonlocal looping
+            if looping:
+                return
+            looping = True
+            while waiting:
+                cell = waiting[-1]
+                if cell.state is not State.DEAD:
+                    cell.when_gone(go_on)
+                    cell.kill(Killed(f"{cell.path}: its supervisor was killed"), final=True)
+                if cell.state is not State.DEAD:
+                    break
+                waiting.pop()
+            looping = False
+            if not waiting:
                 done()
 
-        for cell in cells:
-            cell.when_gone(gone)
-        for cell in cells:
-            cell.kill(Killed(f"{cell.path}: its supervisor was killed"), final=True)
+        go_on(None)

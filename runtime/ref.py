@@ -1,8 +1,8 @@
 """The ref: all that anybody else knows of an actor.
 
-A ref points at the cell, which outlives restarts, so a ref stays good until the actor is gone for good. Every method may
-be called on any thread; one that would block the trio thread raises `WouldBlock` there and names what to use instead
-(law A11).
+A ref points at the cell, which outlives restarts, so a ref stays good until the actor is gone for good. Every method
+may be called on any thread; one that would block the trio thread raises `WouldBlock` there and names what to use
+instead (law A11).
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from threading import get_ident
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import pykka
-import pykka.messages
 import trio
 
 from .deadletters import DeathReason
@@ -60,9 +59,14 @@ class Inbox:
             return
         # A future of stock pykka: it cannot be abandoned, so a reply of ours answers it.
         own: Reply[Any] = Reply()
-        own.on_done = lambda done: (
-            reply.set(done.result()) if done.error is None else reply.set_exception((None, done.error, None))
-        )
+
+        def answer(own: Reply[Any]) -> None:
+            if own.error is None:
+                reply.set(own.result())
+            else:
+                reply.set_exception((type(own.error), own.error, own.error.__traceback__))
+
+        own.on_done = answer
         deliver(self._cell, envelope.message, own)
 
     def get(self) -> Any:
@@ -74,9 +78,10 @@ class Inbox:
         return not self._cell.queue
 
 
+@trio.lowlevel.enable_ki_protection
 def deliver(cell: Cell, message: Any, reply: Reply[Any] | None) -> None:
     """Put a message into a cell's mailbox from whatever thread this is."""
-    if get_ident() == cell.system.thread_id:
+    if get_ident() == cell.thread_id:
         cell.put(message, reply)
     else:
         cell.put_from_thread(message, reply)
@@ -101,6 +106,7 @@ class Ref(pykka.ActorRef[A]):
         """Where the actor stands in the tree of supervisors, such as ``board/sessions/…``."""
         return self._cell.path
 
+    @trio.lowlevel.enable_ki_protection
     def tell(self, message: Any) -> None:
         """Send a message and do not wait for an answer.
 
@@ -110,7 +116,12 @@ class Ref(pykka.ActorRef[A]):
             pykka.ActorDeadError: the actor is gone.
             MailboxFull: on the trio thread, when the mailbox is full and its policy is to fail.
         """
-        deliver(self._cell, message, None)
+        # `deliver`, spelled out: a call less is a tenth of the whole.
+        cell = self._cell
+        if get_ident() == cell.thread_id:
+            cell.put(message, None)
+        else:
+            cell.put_from_thread(message, None)
 
     def tell_if_alive(self, message: Any) -> bool:
         """`tell`, but an actor that is gone is no error: whether the message was taken.
@@ -144,17 +155,23 @@ class Ref(pykka.ActorRef[A]):
         await self._cell.put_when_room(message, None)
 
     async def submit(self, message: Any) -> Reply[Any]:
-        """Ask without waiting for the answer: waits for room only, and gives the future answer."""
+        """Ask without waiting for the answer: waits for room only, and gives the future answer.
+
+        Raises:
+            pykka.ActorDeadError: the actor is gone, or went while this waited.
+            AskCycle: actors would wait for each other.
+        """
         self._only_here("submit")
-        reply: Reply[Any] = Reply()
+        reply: Reply[Any] = Reply(self._cell)
         await self._cell.put_when_room(message, reply)
         return reply
 
+    @trio.lowlevel.enable_ki_protection
     async def ask_async(self, message: Any, *, timeout_seconds: float | None = None) -> Any:
         """Ask and wait for the answer inside trio.
 
-        When the caller is cancelled or the time is up, an `async def` handler working on it is cancelled too, a question
-        still in the mailbox is never run, and a late answer is dropped (law A5).
+        When the caller is cancelled or the time is up, an `async def` handler working on it is cancelled too, a
+        question still in the mailbox is never run, and a late answer is dropped (law A5).
 
         Raises:
             pykka.ActorDeadError: the actor is gone, or went before it answered.
@@ -164,84 +181,114 @@ class Ref(pykka.ActorRef[A]):
             Exception: whatever the handler raised.
         """
         cell = self._cell
-        reply: Reply[Any] = Reply()
-        edge = cell.system.begin_wait(cell)
+        waits = cell.system.waits
+        reply: Reply[Any] = Reply(cell)
+        # Before the question is in the mailbox: one that could not be answered is not asked.
+        edge = waits.begin(cell)
         try:
             deliver(cell, message, reply)
             if timeout_seconds is None:
-                return await reply.wait()
+                return await reply.park()
             with trio.move_on_after(timeout_seconds):
-                return await reply.wait()
+                return await reply.park()
         finally:
-            cell.system.end_wait(edge)
+            waits.end(edge)
         raise AskTimeout(f"{self} did not answer within {timeout_seconds} seconds")
 
     def ask(self, message: Any, *, block: bool = True, timeout: float | None = None) -> Any:
         """Pykka's ask: blocks for the answer, or gives a future with ``block=False``.
 
+        As in pykka, ActorDeadError too is raised when the future is asked for its value.
+
         Raises:
             WouldBlock: with ``block=True`` on the trio thread; use `ask_async`, or await the future.
+            MailboxFull: on the trio thread, when there is no room for the question.
             pykka.ActorDeadError: the actor is gone.
             pykka.Timeout: there was no answer within `timeout` seconds.
         """
         if block and trio.lowlevel.in_trio_task():
-            raise WouldBlock(
-                f"ask(block=True) would block the trio thread; use `await ref.ask_async(...)` for {self}"
-            )
-        reply: Reply[Any] = Reply()
-        deliver(self._cell, message, reply)
+            raise WouldBlock(f"ask(block=True) would block the trio thread; use `await ref.ask_async(...)` for {self}")
+        reply: Reply[Any] = Reply(self._cell)
+        try:
+            deliver(self._cell, message, reply)
+        except pykka.ActorDeadError as error:
+            reply.offer_exception(error)
         if not block:
             return reply
         try:
             return reply.get(timeout=timeout)
         except pykka.Timeout:
-            self._cell.system.run_soon(reply.abandon)
+            reply.abandon()
             raise
 
     def stop(self, *, block: bool = True, timeout: float | None = None) -> Any:
-        """Pykka's stop, a drain: messages sent before are handled first.
+        """Pykka's stop, a drain: messages sent before are handled first. It is final, whatever the `Restart`.
 
-        With ``block=True``, allowed on threads only, it gives whether the actor was alive. With ``block=False`` it gives
-        a future of that.
+        With ``block=True``, allowed on threads only, it gives whether the actor was alive. With ``block=False`` it
+        gives a future of that.
         """
         if block and trio.lowlevel.in_trio_task():
             raise WouldBlock(f"stop(block=True) would block the trio thread; await stop(block=False) of {self}")
-        stopped: Reply[bool] = Reply()
-        drained: Reply[Any] = Reply()
-        drained.on_done = lambda done: stopped.set(done.error is None)
-        self._cell.system.run_soon(lambda: self._drain(drained))
+        stopped: Reply[bool] = Reply(self._cell)
+        self._drain(stopped)
         return stopped.get(timeout=timeout) if block else stopped
 
-    def _drain(self, drained: Reply[Any]) -> None:
-        cell = self._cell
-        if self.actor_stopped.is_set():
-            drained.set_exception(pykka.ActorDeadError(f"{self} is gone"))
+    @trio.lowlevel.enable_ki_protection
+    def _drain(self, stopped: Reply[bool]) -> None:
+        if not self.is_alive():
+            stopped.set(False)
             return
-        # A drain needs no room: it must work on a full mailbox too, and there is at most one that counts.
-        cell.drain(pykka.messages._ActorStop(), drained)
+        drained: Reply[None] = Reply()
+        drained.on_done = lambda _: stopped.set(True)
+        try:
+            self._cell.drain(drained)
+        except pykka.ActorDeadError:
+            stopped.set(False)
 
+    @trio.lowlevel.enable_ki_protection
     def kill(self) -> None:
         """End the actor abnormally and at once: its handler is cancelled, its supervisor decides what follows."""
         cell = self._cell
-        cell.system.run_soon(lambda: cell.request_kill(Killed(f"{cell.path} was killed")))
+        cell.system.run_soon(cell.request_kill, Killed(f"{cell.path} was killed"))
 
+    @trio.lowlevel.enable_ki_protection
     def notify(self, message: Any) -> None:
         """Put a fact into the system lane, where it overtakes messages and needs no room.
 
         For timers, for answers to what the actor itself asked for, and for what its supervisor has to say: their number
         is bounded by what the actor started. Anybody else uses `send` or `tell`.
         """
-        self._cell.system.run_soon(lambda: self._cell.notify(message))
+        self._cell.system.run_soon(self._cell.notify, message)
 
+    @trio.lowlevel.enable_ki_protection
     def when_gone(self, callback: Callable[[BaseException | None], None]) -> None:
-        """Call `callback(reason)` on the trio thread once the actor is gone for good."""
-        self._cell.system.run_soon(lambda: self._cell.when_gone(callback))
+        """Call `callback(reason)` on the trio thread once the actor is gone for good; it must neither raise nor block.
+
+        It runs in no actor's turn; one that concerns an actor had better `notify` it.
+        """
+        self._cell.system.run_soon(self._cell.when_gone, callback)
 
     async def wait_gone(self) -> BaseException | None:
-        """Wait until the actor is gone for good; gives the reason, None after a normal end."""
-        gone: Reply[BaseException | None] = Reply()
-        self.when_gone(lambda reason: None if gone.done or gone.abandoned else gone.set(reason))
-        return await gone.wait()
+        """Wait until the actor is gone for good; gives the reason, None after a normal end.
+
+        Raises:
+            AskCycle: the caller is that actor, or one that it waits for.
+        """
+        gone: Reply[BaseException | None] = Reply(self._cell)
+
+        def tell(reason: BaseException | None) -> None:
+            gone.set(reason)
+
+        self.when_gone(tell)
+        try:
+            return await gone.wait()
+        finally:
+            self._cell.system.run_soon(self._cell.forget_when_gone, tell)
+
+    @property
+    def _actor_weakref(self) -> Any:  # type: ignore[override]
+        # What `proxy()` looks at to learn the actor's attributes: the incarnation of this moment.
+        return lambda: getattr(self._cell, "actor", None)
 
     def _only_here(self, what: str) -> None:
         if get_ident() != self._cell.system.thread_id:

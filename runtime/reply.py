@@ -1,95 +1,122 @@
 """The answer to an ask: a pykka future that trio tasks await and threads wait for.
 
-Theory of operation. A reply is set once, on any thread. Two kinds of waiters exist: trio tasks, parked with
-`wait_task_rescheduled`, and threads, parked on a `threading.Event`. No lock is needed: a waiter first registers and then
-looks whether the value is there, a setter first stores the value and then looks for waiters, and the interpreter runs
-these steps in one order for all threads. So at least one of the two sees the other.
+Theory of operation. A reply ends exactly once, on any thread: it is answered, or its asker gives it up. Whoever waits
+is in `_waiters`, trio tasks and threads alike; joining, leaving and ending happen under one lock, so that no wake-up
+goes astray. A trio task is woken on its own loop.
 
-An asker that no longer wants the answer *abandons* the reply. The handler working for it is told through `on_abandon`,
-an ask still in the queue is never run, and a late answer is dropped (law A5).
+When the last one that waits goes away, nobody wants the answer any more and the reply is *abandoned*: the handler that
+works for it is told through `on_abandon`, an ask still in the queue is never run, and a late answer is dropped (law
+A5).
 """
 
 from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable, Generator
-from typing import Any, TypeVar
+from collections.abc import Callable, Generator, Iterable
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pykka
 import trio
 
-from .errors import WouldBlock
+from .errors import AskCycle, AskTimeout, WouldBlock
+
+if TYPE_CHECKING:
+    from .cell import Cell
 
 __all__ = ["Reply"]
 
 T = TypeVar("T")
 
+# One for all: it is held for a few assignments only, and a lock in each reply would be paid for by each ask. It can be
+# taken again, because a collection of garbage may run anybody's finalizer in between, and that may answer a reply.
+_lock = threading.RLock()
+
 
 class Reply(pykka.Future[T]):
     """The future answer of one ask.
 
-    Await it inside trio, or call `get()` on any other thread.
+    Await it inside trio, or call `get()` on any other thread. `target` is the cell that is to answer: an actor that
+    awaits the reply waits for that one (law A10).
     """
 
-    def __init__(self) -> None:
+    def __init__(self, target: Cell | None = None) -> None:
         super().__init__()
-        self._done = False
+        self.target = target
+        self.done = False
+        """Whether it has ended: the answer or its exception is here, or nobody waits for one."""
+        self.abandoned = False
+        """Whether nobody waits any more; an answer is dropped then."""
+        self.on_abandon: Callable[[], None] | None = None
+        """Called once if the reply is abandoned, on any thread."""
+        self.on_done: Callable[[Reply[Any]], None] | None = None
+        """Called once when the reply has ended, either way, on any thread."""
         self._value: Any = None
         self._error: BaseException | None = None
-        self._waiters: list[_Waiter] | None = None
-        self._event: threading.Event | None = None
-        self.abandoned = False
-        self.on_abandon: Callable[[], None] | None = None
-        self.on_done: Callable[[Reply[Any]], None] | None = None
-
-    @property
-    def done(self) -> bool:
-        """Whether the answer, or its exception, is here."""
-        return self._done
+        self._waiters: list[_Task | _Thread] = []
+        # What a mapped, filtered, reduced or joined future is made of; pykka computes it in `get`.
+        self._sources: tuple[pykka.Future[Any], ...] = ()
 
     @property
     def error(self) -> BaseException | None:
         """The exception that `get()` would raise; None while there is no answer."""
         return self._error
 
+    # -- for whoever answers ----------------------------------------------------------------------------------------
+
     def set(self, value: T | None = None) -> None:
-        """Give the answer. Raises RuntimeError if there is one already."""
-        if self._done or self._get_hook is not None:
+        """Give the answer; dropped when nobody waits any more.
+
+        Raises:
+            RuntimeError: there is an answer already.
+        """
+        if not self.offer(value) and not self.abandoned:
             raise RuntimeError(f"{self!r} is answered already")
-        self._value = value
-        self._finish()
 
     def set_exception(self, exc_info: Any = None) -> None:
-        """Answer with an exception: an exception, pykka's three-tuple, or the one being handled."""
-        if self._done or self._get_hook is not None:
-            raise RuntimeError(f"{self!r} is answered already")
+        """Answer with an exception: an exception, pykka's three-tuple, or the one being handled.
+
+        Raises:
+            RuntimeError: there is an answer already.
+        """
         if exc_info is None:
             exc_info = sys.exc_info()
         error = exc_info[1] if isinstance(exc_info, tuple) else exc_info
         if not isinstance(error, BaseException):
             raise TypeError(f"an exception or an exc_info triple is needed, not {exc_info!r}")
-        self._error = error
-        self._finish()
+        if not self.offer_exception(error) and not self.abandoned:
+            raise RuntimeError(f"{self!r} is answered already")
 
-    def _finish(self) -> None:
-        self._done = True
-        self.on_abandon = None
-        if self._waiters is not None:
-            for waiter in self._waiters:
-                waiter.wake()
-        if self._event is not None:
-            self._event.set()
-        if self.on_done is not None:
-            self.on_done(self)
+    def offer(self, value: T | None) -> bool:
+        """Give the answer unless the reply has ended; whether it was taken."""
+        return self._end(value, None)
+
+    def offer_exception(self, error: BaseException) -> bool:
+        """Answer with `error` unless the reply has ended; whether it was taken."""
+        return self._end(None, error)
 
     def abandon(self) -> None:
-        """Say that nobody waits any more. `on_abandon` has to bear being called on any thread."""
-        if self._done or self.abandoned:
-            return
-        self.abandoned = True
-        if self.on_abandon is not None:
+        """Say that nobody waits any more. Nothing if the reply has ended."""
+        if self._end(None, AskTimeout("whoever asked gave up waiting"), abandoned=True) and self.on_abandon is not None:
             self.on_abandon()
+
+    @trio.lowlevel.enable_ki_protection
+    def _end(self, value: Any, error: BaseException | None, *, abandoned: bool = False) -> bool:
+        with _lock:
+            if self.done or self._get_hook is not None:
+                return False
+            self.done = True
+            self.abandoned = abandoned
+            self._value = value
+            self._error = error
+            waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            waiter.wake()
+        if self.on_done is not None:
+            self.on_done(self)
+        return True
+
+    # -- for whoever waits ------------------------------------------------------------------------------------------
 
     def result(self) -> T:
         """The value, or its exception raised; only once `done`."""
@@ -103,62 +130,133 @@ class Reply(pykka.Future[T]):
 
         Raises:
             WouldBlock: on the trio thread while there is no answer; await the future there.
-            pykka.Timeout: after `timeout` seconds.
+            pykka.Timeout: after `timeout` seconds; it may be tried again.
         """
         if self._get_hook is not None:
             return super().get(timeout=timeout)
-        if not self._done:
+        if not self.done:
             if trio.lowlevel.in_trio_task():
                 raise WouldBlock("future.get() would block the trio thread; use `await future` there")
-            if self._event is None:
-                self._event = threading.Event()
-            if not self._done and not self._event.wait(timeout):
-                raise pykka.Timeout(f"no answer within {timeout} seconds")
+            waiter = _Thread()
+            if self._join(waiter) and not waiter.event.wait(timeout):
+                self._leave(waiter)
+                if not self.done:
+                    raise pykka.Timeout(f"no answer within {timeout} seconds")
         return self.result()
 
     def __await__(self) -> Generator[Any, Any, T]:
         return self.wait().__await__()
 
+    @trio.lowlevel.enable_ki_protection
     async def wait(self) -> T:
-        """Wait for the answer inside trio; when cancelled, the reply is abandoned."""
+        """Wait for the answer inside trio; cancelling the last one that waits abandons the reply.
+
+        Raises:
+            AskCycle: the answer is to come from an actor that itself waits for the caller; the reply is abandoned.
+            Exception: the answer, if it is one.
+        """
         if self._get_hook is not None:
-            # A mapped, filtered or joined future computes in its own get(), which may block: a thread may.
-            return await trio.to_thread.run_sync(self.get)
-        if self._done:
-            await trio.lowlevel.checkpoint()
-            return self.result()
-        waiter = _Waiter(trio.lowlevel.current_task(), trio.lowlevel.current_trio_token())
-        if self._waiters is None:
-            self._waiters = []
-        waiters = self._waiters
-        waiters.append(waiter)
-        if self._done:
-            # Set by another thread between the first look and the registration; it may or may not have seen us.
+            return await self._wait_for_sources()
+        if self.target is None or self.done:
+            return await self.park()
+        waits = self.target.system.waits
+        try:
+            edge = waits.begin(self.target)
+        except AskCycle:
+            if not self._waiters:
+                self.abandon()
+            raise
+        try:
+            return await self.park()
+        finally:
+            waits.end(edge)
+
+    async def _wait_for_sources(self) -> T:
+        if self._sources and all(isinstance(source, Reply) for source in self._sources):
+            for source in self._sources:
+                await source
+            return self.get()  # all is there: it only computes
+        # Of futures that block, or with somebody's own hook: a thread may wait for them.
+        return await trio.to_thread.run_sync(self.get, abandon_on_cancel=True)
+
+    def map(self, func: Callable[[T], Any]) -> pykka.Future[Any]:
+        """Pykka's map."""
+        return _made_of(super().map(func), self)
+
+    def filter(self: pykka.Future[Iterable[Any]], func: Callable[[Any], bool]) -> pykka.Future[Iterable[Any]]:
+        """Pykka's filter."""
+        return _made_of(pykka.Future.filter(self, func), self)
+
+    def reduce(self: pykka.Future[Iterable[Any]], func: Callable[[Any, Any], Any], *args: Any) -> pykka.Future[Any]:
+        """Pykka's reduce."""
+        return _made_of(pykka.Future.reduce(self, func, *args), self)
+
+    def join(self: pykka.Future[Any], *futures: pykka.Future[Any]) -> pykka.Future[Iterable[Any]]:
+        """Pykka's join."""
+        return _made_of(pykka.Future.join(self, *futures), self, *futures)
+
+    @trio.lowlevel.enable_ki_protection
+    async def park(self) -> T:
+        """`wait` for one who has looked after cycles himself."""
+        waiter = _Task()
+        if not self._join(waiter):
             await trio.lowlevel.checkpoint()
             return self.result()
 
         def abort(_: object) -> trio.lowlevel.Abort:
             waiter.parked = False
-            waiters.remove(waiter)
-            if not waiters:
+            if self._leave(waiter):
                 self.abandon()
             return trio.lowlevel.Abort.SUCCEEDED
 
-        waiter.parked = True
         await trio.lowlevel.wait_task_rescheduled(abort)
         return self.result()
 
+    def _join(self, waiter: _Task | _Thread) -> bool:
+        """Wait in the line; False if the reply has ended."""
+        with _lock:
+            if not self.done:
+                self._waiters.append(waiter)
+            return not self.done
 
-class _Waiter:
-    """One task that waits. `parked` is touched on the task's own loop only, so no wake-up goes astray."""
+    def _leave(self, waiter: _Task | _Thread) -> bool:
+        """Wait no longer; whether nobody else does."""
+        with _lock:
+            if self.done:
+                return False
+            self._waiters.remove(waiter)
+            return not self._waiters
+
+
+def _made_of(future: pykka.Future[T], *sources: pykka.Future[Any]) -> pykka.Future[T]:
+    assert isinstance(future, Reply)
+    future._sources = sources
+    return future
+
+
+class _Thread:
+    """A thread that waits."""
+
+    __slots__ = ("event",)
+
+    def __init__(self) -> None:
+        self.event = threading.Event()
+
+    def wake(self) -> None:
+        self.event.set()
+
+
+class _Task:
+    """A trio task that waits. `parked` is touched on the task's own loop only."""
 
     __slots__ = ("parked", "task", "thread_id", "token")
 
-    def __init__(self, task: trio.lowlevel.Task, token: trio.lowlevel.TrioToken) -> None:
-        self.task = task
-        self.token = token
+    def __init__(self) -> None:
+        self.task = trio.lowlevel.current_task()
+        self.token = trio.lowlevel.current_trio_token()
         self.thread_id = threading.get_ident()
-        self.parked = False
+        # It parks before its loop can run anything else, a wake-up from another thread included.
+        self.parked = True
 
     def wake(self) -> None:
         if threading.get_ident() == self.thread_id:

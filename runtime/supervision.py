@@ -1,9 +1,12 @@
 """What a supervisor decides, as pure functions; `family.py` carries the plan out.
 
-The rules are OTP's: a child's `restart` says whether its end is repaired at all, `intensity` in `period_seconds` says how
-often, in a sliding window, before the supervisor gives up. With ``Strategy.ONE_FOR_ONE`` the window is the supervisor's
-and giving up ends the supervisor itself; with ``Strategy.DYNAMIC`` each child has a window of its own and giving up ends
-that child only, so that one broken session never takes another with it (law A7).
+The rules are OTP's: a child's `restart` says whether its end is repaired at all, `intensity` in `period_seconds` says
+how often, in a sliding window, before the supervisor gives up. With ``Strategy.ONE_FOR_ONE`` the window is the
+supervisor's and giving up ends the supervisor itself; with ``Strategy.DYNAMIC`` each child has a window of its own and
+giving up ends that child only, so that one broken session never takes another with it (law A7).
+
+A stop is an order and no end to be repaired: nobody is asked about it here. So a callboard actor ends abnormally or by
+order, and `PERMANENT` and `TRANSIENT` part only for children that can end by themselves, as a thread or a process can.
 
 This file knows no clock, no actor and no message.
 """
@@ -23,7 +26,7 @@ class Restart(enum.Enum):
     """When the end of a child is repaired."""
 
     PERMANENT = "permanent"
-    """Always."""
+    """After any end that nobody ordered."""
     TRANSIENT = "transient"
     """Only after an abnormal end: an exception or a kill."""
     TEMPORARY = "temporary"
@@ -43,7 +46,7 @@ class ExitKind(enum.Enum):
     """How a child ended."""
 
     NORMAL = "normal"
-    """It was drained, or stopped itself."""
+    """It came to its end by itself, in good order."""
     ABNORMAL = "abnormal"
     """An exception left a handler, or it was killed."""
 

@@ -1,11 +1,14 @@
 """The system: one dispatcher, its timers, its tasks and the root of the tree, inside one trio run.
 
-Theory of operation. Ready cells stand in one run queue; the dispatcher takes each in turn and lets it handle a stretch of
-messages, and checkpoints after half a millisecond or 256 messages, whichever is first, so that sockets and timers are
-served in time under any load. The dispatcher, the timers and the tasks of handlers live in a trio system task: out of
-reach of the caller's cancel scopes and of KeyboardInterrupt (which trio gives to the main task then), because a handler
-interrupted half-way would leave its actor deaf for ever. When the body of `open_system` ends, for whatever reason, the
-tree is stopped in order within its deadlines, and only then are these tasks ended.
+Theory of operation. Ready cells stand in one run queue; the dispatcher takes each in turn and lets it handle a stretch
+of messages, and checkpoints after half a millisecond or 256 messages, whichever is first, so that sockets and timers
+are served in time under any load. The dispatcher, the timers and the tasks of handlers live in a trio system task: out
+of reach of the caller's cancel scopes and of KeyboardInterrupt (which trio gives to the main task then), because a
+handler interrupted half-way would leave its actor deaf for ever. When the body of `open_system` ends, for whatever
+reason, the tree is stopped in order within its deadlines, and only then are these tasks ended.
+
+What raises outside of a handler (a callback of `when_gone`, of a timer) has no supervisor: it ends the system in order
+and is raised from `open_system`.
 """
 
 from __future__ import annotations
@@ -24,12 +27,15 @@ import pykka
 import trio
 
 from .actor import Actor, start_and_wait
-from .cell import Cell, State, no_cycle
+from .cell import Cell, State
 from .deadletters import DeadLetters
+from .errors import Killed
 from .family import Family
+from .mailbox import Mailbox
 from .ref import Ref
 from .supervision import ChildSpec, Restart
 from .timers import Timers
+from .waits import Waits
 
 __all__ = ["ActorStatistics", "ActorSystem", "SystemStatistics", "open_system"]
 
@@ -81,17 +87,19 @@ class ActorSystem:
         self.thread_id = threading.get_ident()
         self.open = True
         self.cells: dict[Cell, None] = {}
-        self.dead_letters = DeadLetters()
-        self.timers = Timers()
+        self.dead_letters = DeadLetters(self.call)
+        self.timers = Timers(self.call)
+        self.waits = Waits.of_this_run()
+        self.failure: BaseException | None = None
         self._token = trio.lowlevel.current_trio_token()
-        self._run_queue: deque[Cell] = deque()
+        self._run_queue: deque[Mailbox | _Errand] = deque()
         self._parked: trio.lowlevel.Task | None = None
-        self._handlers: dict[trio.lowlevel.Task, Cell] = {}
+        self._tasks = 0
         self._nursery: trio.Nursery | None = None
         self._body = trio.CancelScope()
-        self._failure: BaseException | None = None
         self._closing = trio.Event()
         self._closed = trio.Event()
+        self._ended = trio.Event()
         self._root = Cell(self, None, name, _Root, supervised=False)
         self._root.family = Family(self._root, _Root.supervision)
 
@@ -119,19 +127,49 @@ class ActorSystem:
         return SystemStatistics(
             actors=tuple(_statistics(cell) for cell in self.cells),
             dead_letters=self.dead_letters.counts(),
-            tasks=len(self._handlers),
+            tasks=self._tasks,
             timers=len(self.timers),
         )
 
-    def run_soon(self, function: Callable[[], Any]) -> None:
+    def abort(self, error: BaseException) -> None:
+        """End the system because of `error`: an ordered stop, then `error` is raised from `open_system`."""
+        if self.failure is None:
+            self.failure = error
+        self._body.cancel()
+
+    # -- for cells and refs -----------------------------------------------------------------------------------------
+
+    def enqueue(self, cell: Mailbox | _Errand) -> None:
+        """Give a cell a turn."""
+        self._run_queue.append(cell)
+        if self._parked is not None:
+            task, self._parked = self._parked, None
+            trio.lowlevel.reschedule(task)
+
+    def has_work(self) -> bool:
+        """Whether an actor, or an errand, waits for the dispatcher."""
+        return bool(self._run_queue)
+
+    def do_soon(self, order: Callable[[], None]) -> None:
+        """Have the dispatcher call `order`, in no actor's turn. Trio thread only."""
+        self.enqueue(_Errand(order))
+
+    def call(self, function: Callable[..., Any], *args: Any) -> None:
+        """Call what is not an actor's own code; what it raises ends the system in order instead of the whole run."""
+        try:
+            function(*args)
+        except BaseException as error:  # noqa: BLE001 - nobody above could do better: it would end trio's run at once
+            self.abort(error)
+
+    def run_soon(self, function: Callable[..., Any], *args: Any) -> None:
         """Call `function` on the trio thread: now if this is it, else soon. Nothing when the run has ended."""
         if threading.get_ident() == self.thread_id:
-            function()
+            function(*args)
             return
         try:
-            self._token.run_sync_soon(function)
+            self._token.run_sync_soon(self.call, function, *args)
         except trio.RunFinishedError:
-            return  # every actor of it is gone, and whoever waits for one finds `open` false
+            return  # every actor of it is gone, and so is whoever would be told
 
     def from_thread(self, function: Callable[..., Any], *args: Any) -> None:
         """Call `function` soon on the trio thread, in order per calling thread.
@@ -140,31 +178,16 @@ class ActorSystem:
             pykka.ActorDeadError: the run has ended, and every actor with it.
         """
         try:
-            self._token.run_sync_soon(function, *args)
+            self._token.run_sync_soon(self.call, function, *args)
         except trio.RunFinishedError:
             raise pykka.ActorDeadError(f"the system {self.name!r} has ended") from None
-
-    def abort(self, error: BaseException) -> None:
-        """End the system because of `error`: an ordered stop, then `error` is raised from `open_system`."""
-        if self._failure is None:
-            self._failure = error
-        self._body.cancel()
-
-    # -- for cells --------------------------------------------------------------------------------------------------
-
-    def enqueue(self, cell: Cell) -> None:
-        """Give a cell a turn."""
-        self._run_queue.append(cell)
-        if self._parked is not None:
-            task, self._parked = self._parked, None
-            trio.lowlevel.reschedule(task)
 
     def start_task(
         self,
         cell: Cell,
         coroutine: Coroutine[Any, Any, Any],
         scope: trio.CancelScope,
-        then: Callable[[Any, BaseException | None, bool], None],
+        then: Callable[[Any, BaseException | None], None],
     ) -> None:
         """Run a coroutine of a cell's actor in a task of its own."""
         assert self._nursery is not None
@@ -176,58 +199,28 @@ class ActorSystem:
         cell: Cell,
         coroutine: Coroutine[Any, Any, Any],
         scope: trio.CancelScope,
-        then: Callable[[Any, BaseException | None, bool], None],
+        then: Callable[[Any, BaseException | None], None],
     ) -> None:
         task = trio.lowlevel.current_task()
-        self._handlers[task] = cell
+        self.waits.handlers[task] = cell
+        self._tasks += 1
         result: Any = None
         error: BaseException | None = None
         try:
             with scope:
-                try:
-                    result = await coroutine
-                except trio.Cancelled:
-                    raise
-                except Exception as raised:
-                    error = raised
-        except BaseException as raised:
-            # Not an Exception: SystemExit, a KeyboardInterrupt raised by the handler's own code, or a group of them.
+                result = await coroutine
+        except trio.Cancelled:
+            raise  # not by `scope`: the run itself is ending
+        except Exception as raised:  # noqa: BLE001 - the cell: the supervisor decides what an exception means
+            error = raised
+        except BaseException as raised:  # noqa: BLE001 - as from a plain handler: an ordered stop, then it is raised
             error = raised
             self.abort(raised)
         finally:
-            del self._handlers[task]
-        then(result, error, scope.cancelled_caught)
-
-    def begin_wait(self, target: Cell) -> object | None:
-        """Note that the actor of the current task, if it is one, waits for `target`; raises AskCycle (law A10)."""
-        asker = self._current_cell()
-        if asker is None:
-            return None
-        no_cycle(asker, target)
-        edge = object()
-        if asker.waiting_for is None:
-            asker.waiting_for = {}
-        asker.waiting_for[edge] = target
-        return (asker, edge)
-
-    def end_wait(self, edge: Any) -> None:
-        """Take the note of `begin_wait` back."""
-        if edge is not None:
-            asker, key = edge
-            del asker.waiting_for[key]
-
-    def _current_cell(self) -> Cell | None:
-        if not self._handlers or threading.get_ident() != self.thread_id:
-            return None
-        task: trio.lowlevel.Task | None = trio.lowlevel.current_task()
-        while task is not None:
-            cell = self._handlers.get(task)
-            if cell is not None:
-                return cell
-            # A handler's own nurseries: their tasks wait on its behalf.
-            nursery = task.parent_nursery
-            task = nursery.parent_task if nursery is not None else None
-        return None
+            self._tasks -= 1
+            del self.waits.handlers[task]
+        cell.scope = None
+        self.call(then, result, error)
 
     def report(self, cell: Cell, error: BaseException) -> None:
         """Log the failure of an actor. The traceback goes out at debug level: it can quote what users wrote."""
@@ -249,7 +242,11 @@ class ActorSystem:
             deadline = clock() + SLICE_SECONDS
             budget = SLICE_MESSAGES
             while queue and budget > 0:
-                budget -= queue.popleft().turn(min(budget, TURN_MESSAGES), deadline) or 1
+                share = TURN_MESSAGES if budget > TURN_MESSAGES else budget
+                try:
+                    budget -= queue.popleft().turn(share, deadline) or 1
+                except BaseException as error:  # noqa: BLE001 - a defect of the kernel itself: stop in order and tell
+                    self.abort(error)
                 if clock() > deadline:
                     break
             if queue:
@@ -265,20 +262,48 @@ class ActorSystem:
     @trio.lowlevel.enable_ki_protection
     async def _host(self, ready: trio.Event) -> None:
         # trio cancels system tasks when the main task ends; `open_system` has waited for this one before.
-        async with trio.open_nursery() as nursery:
-            self._nursery = nursery
-            nursery.start_soon(self._dispatch, name=f"{self.name}: dispatcher")
-            nursery.start_soon(self.timers.run, name=f"{self.name}: timers")
-            self._root.start()
-            ready.set()
-            await self._closing.wait()
-            self._root.control(self._root.begin_stop)
-            await self._closed.wait()
-            nursery.cancel_scope.cancel()
-        self.open = False
+        try:
+            async with trio.open_nursery() as nursery:
+                self._nursery = nursery
+                nursery.start_soon(self._dispatch, name=f"{self.name}: dispatcher")
+                nursery.start_soon(self.timers.run, name=f"{self.name}: timers")
+                self._root.start()
+                ready.set()
+                await self._closing.wait()
+                self._root.control(self._root.begin_stop)
+                await self._closed.wait()
+                nursery.cancel_scope.cancel()
+        finally:
+            self.open = False
+            self._ended.set()
 
-    def _close(self) -> None:
+    @trio.lowlevel.enable_ki_protection
+    async def _close(self, *, interrupted: bool) -> None:
+        """Stop in order; a second KeyboardInterrupt means that the user waits no longer, and kills what is left."""
         self._closing.set()
+        with trio.CancelScope(shield=True):
+            while not self._ended.is_set():
+                try:
+                    await self._ended.wait()
+                except KeyboardInterrupt as interrupt:
+                    if interrupted:
+                        self.do_soon(lambda: self._root.kill(Killed(f"{self.name}: interrupted again"), final=True))
+                    interrupted = True
+                    self.abort(interrupt)
+
+
+class _Errand:
+    """An order in the run queue, between the turns of cells."""
+
+    __slots__ = ("order",)
+
+    def __init__(self, order: Callable[[], None]) -> None:
+        self.order = order
+
+    def turn(self, budget: int, deadline: float) -> int:
+        """Carry it out; it counts as one message."""
+        self.order()
+        return 1
 
 
 def _statistics(cell: Cell) -> ActorStatistics:
@@ -297,10 +322,16 @@ def _statistics(cell: Cell) -> ActorStatistics:
 
 
 @asynccontextmanager
+@trio.lowlevel.enable_ki_protection
 async def open_system(
-    name: str = "system", *, slice_clock: Callable[[], float] = time.perf_counter
+    name: str = "system",
+    *,
+    slice_clock: Callable[[], float] = time.perf_counter,  # noqa: TID251 - a parameter; it shapes time slices only
 ) -> AsyncIterator[ActorSystem]:
     """Open an actor system for the body of an ``async with``; at its end the tree is stopped in order.
+
+    However the body ends, by an exception, a cancellation or Ctrl-C, the ordered stop comes first, and the exception
+    after it. A second Ctrl-C kills what is still stopping.
 
     Args:
         name: the first part of every actor's path.
@@ -313,22 +344,16 @@ async def open_system(
     """
     system = ActorSystem(name, slice_clock)
     ready = trio.Event()
-    done = trio.Event()
-
-    async def host() -> None:
-        try:
-            await system._host(ready)
-        finally:
-            done.set()
-
-    trio.lowlevel.spawn_system_task(host, name=f"{name}: system", context=contextvars.copy_context())
+    trio.lowlevel.spawn_system_task(system._host, ready, name=f"{name}: system", context=contextvars.copy_context())
+    interrupted = False
     try:
         with system._body:
             await ready.wait()
             yield system
+    except KeyboardInterrupt:
+        interrupted = True
+        raise
     finally:
-        system._close()
-        with trio.CancelScope(shield=True):
-            await done.wait()
-    if system._failure is not None:
-        raise system._failure
+        await system._close(interrupted=interrupted)
+        if system.failure is not None:
+            raise system.failure

@@ -1,6 +1,7 @@
 """Timers of one system: a heap and a single task, so that ten thousand deadlines cost no ten thousand tasks.
 
-Callbacks run on the trio thread in the timers' task; they must neither block nor raise (they `notify` an actor).
+Callbacks run on the trio thread in the timers' task, never inside a handler; they must neither block nor raise (most
+`notify` an actor).
 """
 
 from __future__ import annotations
@@ -32,15 +33,17 @@ class Timer:
 
 
 class Timers:
-    """All timers of one system."""
+    """All timers of one system. `call` runs a callback, and sees to what it raises."""
 
-    def __init__(self) -> None:
+    def __init__(self, call: Callable[[Callable[[], None]], None]) -> None:
+        self._call = call
         self._heap: list[tuple[float, int, Timer]] = []
         # Equal times fire in the order in which they were set, which one seed must repeat (law A12).
         self._order = itertools.count()
         self._dead = 0
         self._sleeper: trio.CancelScope | None = None
 
+    @trio.lowlevel.enable_ki_protection
     def call_later(self, seconds: float, callback: Callable[[], None]) -> Timer:
         """Call `callback` in `seconds` from now, unless the timer is cancelled before."""
         timer = Timer(trio.current_time() + seconds, callback, self)
@@ -65,13 +68,15 @@ class Timers:
         """Call the timers as they fall due, for ever."""
         while True:
             now = trio.current_time()
-            while self._heap and self._heap[0][0] <= now:
+            # A callback that sets a timer of zero seconds gets its turn in the next round, after a checkpoint.
+            newest = next(self._order)
+            while self._heap and self._heap[0][0] <= now and self._heap[0][1] < newest:
                 timer = heapq.heappop(self._heap)[2]
                 callback, timer.callback = timer.callback, None
                 if callback is None:
                     self._dead -= 1
                 else:
-                    callback()
+                    self._call(callback)
             with trio.CancelScope() as self._sleeper:
-                await trio.sleep_until(self._heap[0][0]) if self._heap else await trio.sleep_forever()
+                await trio.sleep_until(self._heap[0][0] if self._heap else float("inf"))
             self._sleeper = None

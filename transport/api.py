@@ -5,22 +5,30 @@ Every answer is about the caller's own things; what belongs to another user is n
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
 
 import msgspec
+import pykka
 
 from ..actors import Grant, IssueTicket, Journal, Limits, Node, SessionKey, StoreUnavailable, TooManyTickets
+from ..runtime import MailboxFull
 from .auth import Authenticator, Identity
 from .errors import Problem, TokenRefused
 from .http import Request, Response, json_response, problem_response
 
 __all__ = ["Api", "ApiBoard", "Handler"]
 
+logger = logging.getLogger("callboard")
+
 Handler = Callable[[Request], Awaitable[Response]]
 
 # How long a browser may remember that another origin is allowed to ask.
 PREFLIGHT_SECONDS = 600
+
+# Refusals that an operator wants to know of; what else is wrong is the asker's own affair.
+LOGGED = frozenset((401, 403, 429, 503))
 
 
 class ApiBoard(Protocol):
@@ -38,7 +46,7 @@ class ApiBoard(Protocol):
     def serving(self) -> bool:
         """Whether tickets and connections are served."""
 
-    def origin_allowed(self, origin: str | None, host: str) -> bool:
+    def origin_allowed(self, origin: str | None) -> bool:
         """Whether a page of this origin may ask."""
 
     def websocket_url(self, host: str) -> str:
@@ -80,10 +88,12 @@ class Api:
         origin = request.headers.get("origin")
         cors: tuple[tuple[str, str], ...] = ()
         try:
-            if origin is not None and self._board.origin_allowed(origin, request.headers.get("host", "")):
+            if origin is not None and self._board.origin_allowed(origin):
                 cors = (("access-control-allow-origin", origin), ("vary", "Origin"))
             return _with(await self._dispatch(request), cors)
         except Problem as problem:
+            if problem.status in LOGGED:
+                logger.info("%s %s refused: %d", request.method, request.path, problem.status)
             return _with(problem_response(problem), cors)
 
     async def _dispatch(self, request: Request) -> Response:
@@ -98,11 +108,14 @@ class Api:
             allowed = ", ".join(sorted(methods))
             detail = f"{request.path} takes {allowed}, not {request.method[:20]}"
             raise Problem(405, "Method not allowed", detail, (("allow", allowed),))
-        return await handler(request)
+        try:
+            return await handler(request)
+        except (MailboxFull, pykka.ActorDeadError):
+            raise _unavailable("the node is overloaded, or about to stop") from None
 
     def _preflight(self, request: Request, methods: list[str]) -> Response:
         headers = [("allow", ", ".join(sorted(methods)))]
-        if self._board.origin_allowed(request.headers.get("origin"), request.headers.get("host", "")):
+        if self._board.origin_allowed(request.headers.get("origin")):
             headers += [
                 ("access-control-allow-methods", ", ".join(sorted(methods))),
                 ("access-control-allow-headers", "authorization, content-type"),
@@ -125,10 +138,10 @@ class Api:
         board = self._board
         identity = self._identify(request)
         origin, host = request.headers.get("origin"), request.headers.get("host", "")
-        if not board.origin_allowed(origin, host):
+        if not board.origin_allowed(origin):
             raise Problem(403, "Forbidden", f"origin {origin!r:.200} is not allowed here")
         if not board.serving:
-            raise Problem(503, "Service unavailable", "the node is not serving", (("retry-after", "1"),))
+            raise _unavailable("the node is not serving")
         try:
             body = msgspec.json.decode(request.body, type=_TicketBody) if request.body.strip() else _TicketBody()
             key = SessionKey(identity.user, body.session)
@@ -154,7 +167,7 @@ class Api:
         try:
             keys = await self._board.journal.sessions(identity.user)
         except StoreUnavailable as error:
-            raise Problem(503, "Service unavailable", str(error), (("retry-after", "1"),)) from None
+            raise _unavailable(str(error)) from None
         return json_response(200, {"sessions": [{"name": key.name, "session": key.id} for key in keys]})
 
     async def _statistics(self, request: Request) -> Response:
@@ -171,8 +184,12 @@ class Api:
 
     async def _readyz(self, request: Request) -> Response:
         if not self._board.serving:
-            raise Problem(503, "Service unavailable", "the node is not serving", (("retry-after", "1"),))
+            raise _unavailable("the node is not serving")
         return json_response(200, {"status": "ready"})
+
+
+def _unavailable(detail: str) -> Problem:
+    return Problem(503, "Service unavailable", detail, (("retry-after", "1"),))
 
 
 def _with(response: Response, headers: tuple[tuple[str, str], ...]) -> Response:

@@ -17,9 +17,9 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
-from urllib.parse import urlsplit
 
 import attrs
+import pykka
 import trio
 
 from ..actors import (
@@ -47,7 +47,8 @@ from ..runtime import ActorSystem, Ref, open_system
 from .api import Api, Handler
 from .auth import Authenticator
 from .connection import Connection
-from .errors import ConfigError
+from .errors import ConfigError, ListenError
+from .hosts import check_origin, host_port, is_host, is_loopback
 from .http import HttpLimits, serve_http
 from .protocol import CloseCode, ProtocolLimits
 
@@ -57,6 +58,8 @@ logger = logging.getLogger("callboard")
 
 # The kernel's own queue of connections that wait to be accepted; what a burst of reconnects needs after a restart.
 BACKLOG = 1_024
+
+CONNECT = "/v1/connect"
 
 
 @attrs.frozen
@@ -98,6 +101,7 @@ class Board:
         self._ids = ids
         self._origins = frozenset(origins)
         self._own_hosts: frozenset[str] = frozenset()
+        self._own_origins: frozenset[str] = frozenset()
         self._wall_clock = wall_clock
         self._runs = runs
         self._connections: dict[Connection, str | None] = {}
@@ -114,7 +118,7 @@ class Board:
     @property
     def url(self) -> str:
         """Where the node serves, such as ``http://127.0.0.1:8765``; empty if it does not."""
-        return f"http://{_host_port(self.host, self.port)}" if self.port else ""
+        return f"http://{host_port(self.host, self.port)}" if self.port else ""
 
     @property
     def authenticator(self) -> Authenticator:
@@ -174,6 +178,7 @@ class Board:
                 "open": len(self.connections()),
                 "tcp": self._tcp,
                 "opened": self._opened,
+                "waiting_bytes": sum(connection.waiting_bytes for connection in self._connections),
                 "closed": {str(code): count for code, count in sorted(self._closes.items())},
             },
             "tickets": await self.node.tickets.ask_async(TicketsWaiting()),
@@ -184,29 +189,40 @@ class Board:
         }
 
     async def drain(self, seconds: float | None = None) -> DrainReport:
-        """Stop serving: ask the clients to go, let the open runs end for up to `seconds`, then close the connections.
+        """Stop serving: ask the clients to go, let the open runs end for up to `seconds`, then stop the sessions.
 
-        `seconds` is `limits.drain_seconds` if not given. Runs that are open after that are cut short, and say so, when
-        the board closes.
+        `seconds` is `limits.drain_seconds` if not given. Runs that are open after that are cut short, and say so. The
+        clients that keep up see how their runs ended; then their connections are closed, which takes up to
+        `limits.close_seconds` and a second more where a client does not answer.
         """
         seconds = self.limits.drain_seconds if seconds is None else seconds
         self.draining = True
         asked = list(self._connections)
-        before = len(self._runs.open)
+        ended = self._runs.ended.total()
         for index, connection in enumerate(asked):
             # Spread, so that the next node does not get all of them in one instant.
             spread = seconds / 2 * index / max(1, len(asked))
             connection.goaway(in_ms=round(spread * 1000), by_ms=round(seconds * 1000))
         with trio.move_on_after(seconds):
             await self._runs.wait_none()
-        left = len(self._runs.open)
-        for connection in list(self._connections):
-            connection.end(CloseCode.DRAINING)
+        report = DrainReport(len(asked), self._runs.ended.total() - ended, len(self._runs.open))
         with trio.move_on_after(self.limits.close_seconds + 1):
+            await self._stop_sessions()
+            for connection in list(self._connections):
+                connection.end(CloseCode.DRAINING)
             while self._connections:
                 await self._idle.wait()
         self._closed.set()
-        return DrainReport(len(asked), max(0, before - left), left)
+        return report
+
+    async def _stop_sessions(self) -> None:
+        """Have the sessions end what is open, show it once it is durable, and close their connections."""
+        try:
+            entries: RegistryEntries = await self.node.registry.ask_async(ReportEntries())
+        except pykka.ActorDeadError:
+            return  # the node has failed, and its sessions are being stopped already
+        for stopped in [ref.stop(block=False) for ref in entries.sessions.values()]:
+            await stopped
 
     async def wait_closed(self) -> None:
         """Wait until `drain` is done."""
@@ -223,24 +239,24 @@ class Board:
         """Unix seconds."""
         return self._wall_clock()
 
-    def origin_allowed(self, origin: str | None, host: str) -> bool:
+    def origin_allowed(self, origin: str | None) -> bool:
         """Whether a page of this origin may ask and connect: the node's own, and those that were configured.
 
         The node's own are those that it listens on, not what a request calls it: a foreign name that is made to point
         here (DNS rebinding) is not the node's.
         """
-        if origin is None or origin in self._origins:
-            return True
-        parts = urlsplit(origin)
-        return parts.scheme == "http" and parts.netloc in self._own_hosts
+        return origin is None or origin in self._origins or origin in self._own_origins
 
     def own_host(self, host: str) -> bool:
         """Whether a request that named this host meant this node."""
         return host in self._own_hosts
 
     def websocket_url(self, host: str) -> str:
-        """Where a client that asked `host` connects to."""
-        return f"ws://{host if host in self._own_hosts else _host_port(self.host, self.port)}/v1/connect"
+        """Where a client that asked `host` connects to: there too, as it has found the way.
+
+        It is told to that client only, so a host that is made up leads nobody else astray.
+        """
+        return f"ws://{host if is_host(host) else host_port(self.host, self.port)}/v1/connect"
 
     def admit(self, connection: Connection, user: str) -> bool:
         """Count a connection for its user; False when the user has `connections_per_user` already."""
@@ -257,29 +273,33 @@ class Board:
 
     # -- serving ------------------------------------------------------------------------------------------------------
 
+    def answer_with(self, extra: Mapping[tuple[str, str], Handler]) -> None:
+        """Begin to take requests and connections; `extra` are further HTTP handlers, by method and path."""
+        self._api = Api(self, extra)
+
     async def serve(
         self,
         listeners: list[trio.SocketListener],
         host: str,
-        extra: Mapping[tuple[str, str], Handler],
         task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
     ) -> None:
         """Serve HTTP and WebSocket on these listeners until cancelled."""
         self.host, self.port = host, listeners[0].socket.getsockname()[1]
-        names = {host, "127.0.0.1", "localhost", "::1"} if _is_loopback(host) else {host}
+        names = {host, "127.0.0.1", "localhost", "::1"} if is_loopback(host) else {host}
         # A browser leaves the port out of origin and host where it is the scheme's own.
         self._own_hosts = frozenset(
-            spelled
-            for name in names
-            for spelled in (_host_port(name, self.port), *((name,) if self.port == 80 else ()))
+            spelled for name in names for spelled in (host_port(name, self.port), *((name,) if self.port == 80 else ()))
         )
-        self._api = Api(self, extra)
+        self._own_origins = frozenset(f"http://{spelled}" for spelled in self._own_hosts)
         async with trio.open_nursery() as nursery:
             await nursery.start(trio.serve_listeners, self.serve_stream, listeners)
             task_status.started()
 
     async def serve_stream(self, stream: trio.abc.Stream) -> None:
-        """Serve one connection from its first byte to its end; closes the stream."""
+        """Serve one connection from its first byte to its end; closes the stream.
+
+        For streams that come another way than by the board's own port, too.
+        """
         assert self._api is not None
         if self._tcp >= self.limits.connections:
             # Nothing is read and nothing is said: at the bound every answer costs what is scarce.
@@ -290,12 +310,13 @@ class Board:
         limits = HttpLimits(
             self.limits.head_seconds,
             self.limits.keep_alive_seconds,
+            self.limits.close_seconds,
             self.limits.head_bytes,
             self.limits.body_bytes,
         )
         try:
-            upgrade = await serve_http(stream, limits, self._api.handle)
-            if upgrade is not None and upgrade.request.path == "/v1/connect":
+            upgrade = await serve_http(stream, limits, self._api.handle, upgrades=(CONNECT,))
+            if upgrade is not None:
                 connection = Connection(self._ids.connection(), stream, upgrade, self, peer)
                 self._connections[connection] = None
                 try:
@@ -368,7 +389,8 @@ async def open_board(
         agents: name → what makes an agent.
         session: what makes a session.
         host: the address to listen on.
-        port: the TCP port to serve on, 0 for any; None serves nothing, and the board is used from inside only.
+        port: the TCP port to serve on, 0 for any; None listens nowhere: the board is used from inside, or given its
+            connections by `Board.serve_stream`.
         key: the HS256 secret of the tokens that users present, 32 bytes at least. Needed to serve.
         origins: further origins whose pages may connect, such as ``https://app.example.org``.
         limits: what the node bounds.
@@ -379,7 +401,7 @@ async def open_board(
 
     Raises:
         ConfigError: a setting is not allowed, or two do not go together.
-        OSError: the address cannot be listened on.
+        ListenError: the address cannot be listened on.
         RestartsExhausted: an actor at the top failed more often than is tolerated.
     """
     app = _app(app, agents, session)
@@ -388,7 +410,7 @@ async def open_board(
         raise ConfigError("a board that serves needs a `key` to verify tokens with")
     authenticator = Authenticator(key, wall_clock) if key is not None else None
     for origin in origins:
-        _check_origin(origin)
+        check_origin(origin)
     ids = Ids(random_bytes)
     own_journal = journal or MemoryJournal(
         ids.epoch, retained_records=limits.retained_records, max_bytes=limits.journal_bytes
@@ -399,16 +421,26 @@ async def open_board(
         async with open_system("board") as system:
             node = await Node.start(system, app, own_journal, limits, ids, lambda: int(wall_clock() * 1000), runs)
             board = Board(system, node, own_journal, limits, ids, authenticator, origins, wall_clock, runs)
-            if not listeners:
-                yield board
-                return
-            async with trio.open_nursery() as nursery:
-                await nursery.start(board.serve, listeners, host, routes(board) if routes is not None else {})
-                try:
-                    yield board
-                finally:
-                    board.draining = True
+            if authenticator is not None:
+                board.answer_with(routes(board) if routes is not None else {})
+            error: BaseException | None = None
+            try:
+                async with trio.open_nursery() as nursery:
+                    if listeners:
+                        await nursery.start(board.serve, listeners, host)
+                    try:
+                        yield board
+                    except BaseException as raised:  # noqa: BLE001 - raised again below
+                        # Outside of the nursery, which would wrap it into a group.
+                        error = raised
+                    if not board.draining:
+                        # The platform just leaves: its clients are told, which takes no longer than they do.
+                        with trio.CancelScope(shield=True):
+                            await board.drain(0)
                     nursery.cancel_scope.cancel()
+            finally:
+                if error is not None:
+                    raise error
     finally:
         for listener in listeners:
             listener.socket.close()
@@ -423,6 +455,9 @@ async def _listen(host: str, port: int) -> list[trio.SocketListener]:
         raise ConfigError(f"host is {host!r}, which is no address of this machine: {error.strerror}") from None
     except OverflowError:
         raise ConfigError(f"port is {port}; allowed are 0 to 65535") from None
+    except OSError as error:
+        where = host_port(host, port)
+        raise ListenError(error.errno, f"cannot listen on {where}: {error.strerror or error}") from None
 
 
 def _app(
@@ -439,20 +474,6 @@ def _app(
     if agents is None:
         raise ConfigError("a board needs an `app`, or `agents`")
     return App(agents=agents, session=session)
-
-
-def _check_origin(origin: str) -> None:
-    parts = urlsplit(origin)
-    if parts.scheme not in ("http", "https") or not parts.netloc or origin != f"{parts.scheme}://{parts.netloc}":
-        raise ConfigError(f"origin is {origin!r:.200}; an origin is scheme://host or scheme://host:port, no more")
-
-
-def _host_port(host: str, port: int) -> str:
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def _is_loopback(host: str) -> bool:
-    return host == "localhost" or host.startswith("127.") or host == "::1"
 
 
 def _peer(stream: trio.abc.Stream) -> str:

@@ -6,6 +6,7 @@ misspelt limit is no limit silently left at its default.
 
 from __future__ import annotations
 
+import math
 import os
 import stat
 import tomllib
@@ -17,15 +18,12 @@ import attrs
 
 from ..actors import Limits
 from .errors import ConfigError
+from .hosts import is_loopback
 
 __all__ = ["Config", "dev_key", "load_config"]
 
 PREFIX = "CALLBOARD_"
 KEY_BYTES = 32
-
-
-def _loopback(host: str) -> bool:
-    return host in ("localhost", "::1") or host.startswith("127.")
 
 
 @attrs.frozen(kw_only=True)
@@ -44,7 +42,7 @@ class Config:
     def __attrs_post_init__(self) -> None:
         if not 0 <= self.port <= 65_535:
             raise ConfigError(f"port is {self.port}; allowed are 0 to 65535")
-        if self.dev and not _loopback(self.host):
+        if self.dev and not is_loopback(self.host):
             raise ConfigError(f"host is {self.host!r}; with --dev the node listens on loopback only, as 127.0.0.1")
 
 
@@ -200,8 +198,11 @@ def _number(name: str, value: object) -> float:
     try:
         if isinstance(value, bool) or not isinstance(value, int | float | str):
             raise ValueError
-        return float(value)
-    except ValueError:
+        number = float(value)
+        if not math.isfinite(number):
+            raise ValueError
+        return number
+    except (ValueError, OverflowError):
         raise ConfigError(f"{name} is {value!r}; a number is needed") from None
 
 

@@ -8,15 +8,12 @@ else (law S1). It is fenced: a bug in it is logged, ends it with 4100, and touch
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 import pykka
 import trio
 from trio_websocket import ConnectionClosed
-from trio_websocket._impl import WebSocketConnection
-from wsproto import WSConnection
-from wsproto.connection import ConnectionType
 
 from ..actors import (
     Attach,
@@ -41,7 +38,7 @@ from ..actors import (
     TicketRefused,
 )
 from ..actors import Result as CommandResult
-from ..runtime import Refusal, Timer
+from ..runtime import MailboxFull, Refusal, Timer
 from .http import Upgrade
 from .outbox import LAGGING, Lagging, Outbox
 from .protocol import (
@@ -70,7 +67,7 @@ from .protocol import (
     events_frame,
     text_frame,
 )
-from .streams import WebSocketStream
+from .streams import WebSocket, linger
 
 __all__ = ["Connection", "Connections"]
 
@@ -102,7 +99,7 @@ class Connections(Protocol):
     def serving(self) -> bool:
         """Whether new connections are taken."""
 
-    def origin_allowed(self, origin: str | None, host: str) -> bool:
+    def origin_allowed(self, origin: str | None) -> bool:
         """Whether a page of this origin may connect; None is no browser."""
 
     def admit(self, connection: Connection, user: str) -> bool:
@@ -124,8 +121,8 @@ class Connection:
         self._board = board
         self._limits = board.limits
         self._stream = stream
+        self._offered = SUBPROTOCOL in upgrade.subprotocols
         self._origin = upgrade.request.headers.get("origin")
-        self._host = upgrade.request.headers.get("host", "")
         self._outbox = Outbox(
             stream,
             pull=self._pull,
@@ -134,12 +131,15 @@ class Connection:
             write_seconds=self._limits.write_seconds,
             max_bytes=self._limits.outbox_bytes,
         )
-        self._ws = WebSocketConnection(
-            WebSocketStream(stream, (upgrade.head, upgrade.rest), self._outbox),
-            WSConnection(ConnectionType.SERVER),
-            # In characters there; the protocol counts the bytes. With room, as our 4007 says more than its 1009.
-            max_message_size=4 * self._limits.frame_bytes,
-            receive_buffer_size=16_384,
+        self._ws = WebSocket(
+            stream,
+            self._outbox,
+            key=upgrade.key,
+            subprotocol=SUBPROTOCOL if self._offered else None,
+            rest=upgrade.rest,
+            # The protocol counts the bytes. With room, as our 4007 says more than trio-websocket's 1009.
+            max_message_chars=4 * self._limits.frame_bytes,
+            close_seconds=self._limits.close_seconds,
         )
         self._protocol = ServerProtocol(board.protocol_limits, trio.current_time())
         self._reading = trio.CancelScope()
@@ -148,15 +148,24 @@ class Connection:
         self._device = ""
         self._grant: Grant | None = None
         self._route: Route | None = None
+        self._welcomed = False
+        self._attaching = False
+        self._failures = 0
         self._log: Log | None = None
-        self._read_older: Attached | None = None
+        self._attached: Attached | None = None
         self._backlog: Sequence[Record] = ()
         self._gap: LogGap | None = None
         self._cursor = 0
         self._applied = 0
         self._open_commands: dict[int, RunCommand] = {}
-        self._timers: list[Timer] = []
+        self._beat: Timer | None = None
+        self._end_of_login: Timer | None = None
         self._nursery: trio.Nursery | None = None
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Bytes in memory that wait for the socket."""
+        return self._outbox.waiting_bytes
 
     # -- life ---------------------------------------------------------------------------------------------------------
 
@@ -164,40 +173,57 @@ class Connection:
         """Run the connection until it ends; closes the stream."""
         try:
             with self._all:
-                async with trio.open_nursery() as self._nursery:
-                    self._outbox.start(self._nursery)
-                    self._nursery.start_soon(self._read_socket)
+                async with trio.open_nursery() as nursery:
+                    self._nursery = nursery
                     try:
+                        self._outbox.start(self._spawn)
+                        read_to_end = trio.Event()
+                        nursery.start_soon(self._read_socket, read_to_end)
                         with self._reading:
-                            await self._handshake_and_read()
-                    except ConnectionClosed:
-                        pass
-                    except Exception as error:  # noqa: BLE001 - the fence: one connection's bug ends that one only
-                        self._crashed(error)
-                    await self._finish()
-                    self._nursery.cancel_scope.cancel()
+                            await self._fenced(self._handshake_and_read)
+                        await self._finish(read_to_end)
+                    finally:
+                        # From here on nobody's news may start a task or write: what closes next is the socket, and its
+                        # number may be another connection's right after.
+                        self._nursery = None
+                        self._outbox.close()
+                    nursery.cancel_scope.cancel()
         finally:
             self._log = None
-            for timer in self._timers:
-                timer.cancel()
+            for timer in (self._beat, self._end_of_login):
+                if timer is not None:
+                    timer.cancel()
             if self._route is not None:
-                self._route.ref.tell_if_alive(Detach(self))
+                # A fact, which needs no room: a session with a full mailbox has to hear of it too.
+                self._route.ref.notify(Detach(self))
             await trio.aclose_forcefully(self._stream)
             self._log_end()
 
-    async def _read_socket(self) -> None:
-        await self._ws._reader_task()
+    async def _fenced(self, task: Callable[[], Awaitable[None]]) -> None:
+        """Run a part of this connection: a bug in it ends this connection only."""
+        try:
+            await task()
+        except ConnectionClosed:
+            pass  # by the peer
+        except Exception as error:  # noqa: BLE001 - the fence
+            self._crashed(error)
+
+    def _spawn(self, task: Callable[[], Awaitable[None]]) -> None:
+        if self._nursery is not None:
+            self._nursery.start_soon(self._fenced, task)
+
+    async def _read_socket(self, read_to_end: trio.Event) -> None:
+        await self._fenced(self._ws.read)
+        read_to_end.set()
         if not self._ws._open_handshake.is_set():
             self._reading.cancel()  # it ended in the middle of the handshake, and nobody will ever ask for a session
 
     async def _handshake_and_read(self) -> None:
-        self._arm(self._protocol.deadline(), self._tick)
-        request = await self._ws._get_request()
-        offered = SUBPROTOCOL in request.proposed_subprotocols
-        await request.accept(subprotocol=SUBPROTOCOL if offered else None)
-        if not offered:
+        self._arm_beat()
+        await self._ws.accept()
+        if not self._offered:
             self._close(CloseCode.VERSION, f"offer the subprotocol {SUBPROTOCOL}")
-        elif not self._board.origin_allowed(self._origin, self._host):
+        elif not self._board.origin_allowed(self._origin):
             self._close(CloseCode.ORIGIN)
         elif not self._board.serving:
             self._close(CloseCode.DRAINING)
@@ -220,12 +246,14 @@ class Connection:
             case Ignored():
                 pass
 
-    async def _finish(self) -> None:
+    async def _finish(self, read_to_end: trio.Event) -> None:
         """Say why it ends, if it can be said, and give the peer a moment to agree."""
         self._protocol.closed()
         code, reason = self._verdict or (CloseCode.INTERNAL, "")
         with trio.move_on_after(self._limits.close_seconds, shield=True):
             await self._ws.aclose(code, reason)
+            await read_to_end.wait()
+            await linger(self._stream, self._limits.close_seconds)
 
     def _crashed(self, error: Exception) -> None:
         logger.error("connection %s failed: %s", self.id, type(error).__name__)
@@ -254,6 +282,9 @@ class Connection:
         except TicketRefused as refused:
             self._close(TICKET_CODES[refused.reason])
             return
+        except MailboxFull:
+            self._close(CloseCode.OVERLOADED)
+            return
         remaining = None if grant.expires_at is None else grant.expires_at - board.wall_clock()
         if remaining is not None and remaining <= 0:
             self._close(CloseCode.EXPIRED)
@@ -269,7 +300,7 @@ class Connection:
         if attached is None or self._verdict is not None:
             return
         if remaining is not None:
-            self._arm(trio.current_time() + remaining, lambda: self._close(CloseCode.EXPIRED))
+            self._end_of_login = board.node.system.timers.call_later(remaining, lambda: self._close(CloseCode.EXPIRED))
         self._welcome(attached)
         logger.info("connection %s from %s to session %s opened", self.id, self.peer, grant.key.id)
 
@@ -278,12 +309,21 @@ class Connection:
         assert self._grant is not None
         try:
             with trio.fail_after(self._limits.store_seconds):
-                self._route = await self._board.node.registry.ask_async(Locate(self._grant.key))
-                assert self._route is not None
-                attached: Attached = await self._route.ref.ask_async(Attach(self, self._device, start))
-                return attached
+                while True:
+                    failures = self._failures
+                    self._route = await self._board.node.registry.ask_async(Locate(self._grant.key))
+                    assert self._route is not None
+                    try:
+                        attached: Attached = await self._route.ref.ask_async(Attach(self, self._device, start))
+                    except pykka.ActorDeadError:
+                        continue  # it went meanwhile, which the registry has heard by the next question
+                    if failures == self._failures:
+                        return attached
+                    # The session failed between its answer and now: the answer is of an incarnation that is gone.
         except SessionQuarantined:
             self._close(CloseCode.OVERLOADED, "the session is quarantined")
+        except MailboxFull:
+            self._close(CloseCode.OVERLOADED)
         except (StoreUnavailable, trio.TooSlowError):
             self._close(CloseCode.STORE_UNAVAILABLE)
         except (pykka.ActorDeadError, Refusal):
@@ -293,8 +333,7 @@ class Connection:
     def _welcome(self, attached: Attached) -> None:
         assert self._grant is not None
         limits, log = self._board.protocol_limits, attached.log
-        now = trio.current_time()
-        self._protocol.welcomed(now)
+        self._protocol.welcomed(trio.current_time())
         self._send(
             encode(
                 Welcome(
@@ -313,11 +352,12 @@ class Connection:
                 )
             )
         )
-        self._arm(self._protocol.next_deadline(), self._tick)
+        self._welcomed = True
+        self._arm_beat()
         self._follow(attached)
 
     def _follow(self, attached: Attached) -> None:
-        self._read_older, self._cursor = attached, attached.cursor
+        self._attached, self._cursor = attached, attached.cursor
         self._log = attached.log
         self._outbox.flush()
 
@@ -332,6 +372,10 @@ class Connection:
 
     def deliver(self, result: CommandResult) -> None:
         """Send the answer to a command."""
+        if not self._welcomed:
+            # To a command of this device's connection before, which this one took over. Nothing goes out before
+            # welcome; the client repeats the command after it, and is answered then.
+            return
         try:
             self._open_commands.pop(result.id, None)
             self._send(encode(_wire_result(result)))
@@ -344,18 +388,19 @@ class Connection:
 
     def session_failed(self) -> None:
         """The session starts anew: attach again where this connection is, which its client need not notice."""
+        self._failures += 1
         self._log = None
         self._backlog, self._gap = (), None
-        if self._nursery is not None and self._verdict is None:
-            self._nursery.start_soon(self._attach_again)
+        if self._welcomed and not self._attaching and self._verdict is None:
+            self._attaching = True
+            self._spawn(self._attach_again)
 
     async def _attach_again(self) -> None:
-        previous = self._read_older
-        if previous is None or self._verdict is not None:
-            return  # it was not welcomed yet: its own question is still in the session's mailbox
-        epoch = previous.log.epoch
+        assert self._attached is not None
+        epoch = self._attached.log.epoch
         attached = await self._attach(StartFrom(epoch=epoch, seq=self._cursor))
-        if attached is None:
+        self._attaching = False
+        if attached is None or self._verdict is not None:
             return
         if attached.mode is not Mode.REPLAY or attached.log.epoch != epoch:
             self._close(CloseCode.DRAINING, "the session's history has changed; resume")
@@ -374,7 +419,7 @@ class Connection:
     def _pull(self) -> bytes | Lagging | None:
         """The next frame of what the cursor can see: one message with all that is there, up to `batch_bytes`."""
         log = self._log
-        if log is None or self._verdict is not None:
+        if log is None or not self._may_say_more():
             return None
         if self._gap is not None:
             gap, self._gap = self._gap, None
@@ -394,13 +439,19 @@ class Connection:
         self._protocol.sent(trio.current_time())
         return text_frame(events_frame([record.encoded for record in records]))
 
+    def _may_say_more(self) -> bool:
+        """Whether records still go out: not once the end is agreed on, but a node that drains says all that it can."""
+        if self._verdict is None:
+            return self._ws.closed is None
+        return self._verdict[0] is CloseCode.DRAINING
+
     def _gap_frame(self, gap: LogGap) -> bytes:
         self._cursor = gap.last
         return text_frame(encode(Gap(from_seq=gap.first, to_seq=gap.last, reason="retention")))
 
     async def _catch_up(self) -> None:
         """Read the next records from the journal. Costs this connection only (law S8)."""
-        attached, cursor = self._read_older, self._cursor
+        attached, cursor = self._attached, self._cursor
         if self._log is None or attached is None:
             return
         try:
@@ -443,21 +494,27 @@ class Connection:
 
     # -- time ---------------------------------------------------------------------------------------------------------
 
-    def _arm(self, when: float, callback: Callable[[], None]) -> None:
-        timers = self._board.node.system.timers
-        self._timers = [timer for timer in self._timers if timer.callback is not None]
-        self._timers.append(timers.call_later(max(0.001, when - trio.current_time()), callback))
+    def _arm_beat(self) -> None:
+        """Set the one timer for what the protocol has to say next: a late hello, a ping, a lost heartbeat."""
+        if self._beat is not None:
+            self._beat.cancel()
+        now, due = trio.current_time(), self._protocol.next_deadline()
+        if due < float("inf"):
+            # A timer that were due at once would find the protocol of the same opinion for ever.
+            self._beat = self._board.node.system.timers.call_later(max(0.001, due - now), self._tick)
 
     def _tick(self) -> None:
         if self._verdict is not None:
             return
-        for due in self._protocol.tick(trio.current_time()):
-            if isinstance(due, Refused):
-                self._close(due.code, due.reason)
-                return
-            self._send(encode(Ping(seq=self._log.head if self._log is not None else self._cursor)))
-        if self._protocol.next_deadline() < float("inf"):
-            self._arm(self._protocol.next_deadline(), self._tick)
+        try:
+            for due in self._protocol.tick(trio.current_time()):
+                if isinstance(due, Refused):
+                    self._close(due.code, due.reason)
+                    return
+                self._send(encode(Ping(seq=self._log.head if self._log is not None else self._cursor)))
+            self._arm_beat()
+        except Exception as error:  # noqa: BLE001 - the fence: what a timer raises would end the node
+            self._crashed(error)
 
     def goaway(self, in_ms: int, by_ms: int) -> None:
         """Ask the client to connect anew; before its welcome it is closed at once."""

@@ -5,12 +5,14 @@
     Exception
     ├── Problem            the peer: a request that gets an `application/problem+json` answer
     ├── TokenRefused       the peer: a bearer token that proves nothing
-    └── ConfigError        the operator: a setting with a value that is not allowed
+    ├── ConfigError        the operator: a setting with a value that is not allowed
+    └── OSError
+        └── ListenError    the world: the address is taken, or not ours
 """
 
 from __future__ import annotations
 
-__all__ = ["ConfigError", "Problem", "TokenRefused"]
+__all__ = ["ConfigError", "ListenError", "Problem", "TokenRefused"]
 
 
 class Problem(Exception):
@@ -26,6 +28,10 @@ class Problem(Exception):
 
 class TokenRefused(Exception):
     """A bearer token proves nothing; the message says what is wrong with it, and repeats nothing of it."""
+
+
+class ListenError(OSError):
+    """An address cannot be listened on; `strerror` names it and says why."""
 
 
 class ConfigError(ValueError):

@@ -5,9 +5,10 @@ frames in order, straight to the socket, until the socket would block or there i
 records have to be read from the journal, a task is started that goes on, and ends when it has caught up. What is to be
 written:
 
-1. what trio-websocket has to say (a pong, a close): put between two frames, never into one;
+1. what trio-websocket has to say (a pong): put between two frames, never into one;
 2. frames made here: welcome, results, errors, pings: bounded in bytes;
-3. records, of which nothing is queued: `pull` gives the next frame of what the cursor can see.
+3. records, of which nothing is queued: `pull` gives the next frame of what the cursor can see;
+4. the close, behind all that `pull` still gives; nothing follows it.
 
 So a slow client holds one frame that is half out, some small frames, and a number. Three outcomes end a connection,
 always by aborting the stream, as a close cannot follow half a frame: the peer is gone, it takes nothing for
@@ -17,6 +18,8 @@ always by aborting the stream, as a close cannot follow half a frame: the peer i
 from __future__ import annotations
 
 import os
+import socket
+import struct
 from collections import deque
 from collections.abc import Awaitable, Callable
 
@@ -65,48 +68,67 @@ class Outbox:
         self._failed = failed
         self._write_seconds = write_seconds
         self._max_bytes = max_bytes
-        self._nursery: trio.Nursery | None = None
+        self._spawn: Callable[[Callable[[], Awaitable[None]]], None] | None = None
         self._rest: memoryview | None = None
         self._lagging = False
         self._control: deque[bytes] = deque()
         self._frames: deque[bytes] = deque()
         self._frame_bytes = 0
+        self._last: bytes | None = None
+        self._last_said = False
         self._busy = False
         self._open = True
-        self._progress_at = 0.0
-        self.bytes_out = 0
+        self._quiet = trio.Event()
 
     @property
     def waiting_bytes(self) -> int:
         """Bytes in memory that wait for the socket."""
         return self._frame_bytes + sum(map(len, self._control)) + (len(self._rest) if self._rest is not None else 0)
 
-    def start(self, nursery: trio.Nursery) -> None:
-        """Use this nursery for the task that goes on where the socket would block."""
-        self._nursery = nursery
+    def start(self, spawn: Callable[[Callable[[], Awaitable[None]]], None]) -> None:
+        """Use `spawn` to start the task that goes on where the socket would block."""
+        self._spawn = spawn
 
     def put(self, frame: bytes) -> None:
         """Queue a frame made here and flush."""
+        if not self._open or self._last is not None:
+            return
         self._frame_bytes += len(frame)
         self._frames.append(frame)
+        # What the socket takes at once does not wait.
+        self.flush()
         if self._frame_bytes > self._max_bytes:
             self._fail("full")
-            return
-        self.flush()
 
     def put_control(self, data: bytes) -> None:
         """Queue bytes of trio-websocket and flush. Of several pongs that wait only the newest is kept."""
-        # RFC 6455 section 5.5.3: a pong may answer the newest ping only. So a flood of pings queues nothing.
-        if data[0] == PONG and self._control and self._control[-1][0] == PONG:
+        if not self._open or self._last is not None:
+            return
+        if data[0] == CLOSE:
+            self._last = data
+        elif data[0] == PONG and self._control and self._control[-1][0] == PONG:
+            # RFC 6455 section 5.5.3: a pong may answer the newest ping only. So a flood of pings queues nothing.
             self._control[-1] = data
         else:
             self._control.append(data)
         self.flush()
 
     def close(self) -> None:
-        """Write nothing more."""
+        """Write nothing more. To be called before the stream is closed: its number may be another's right after."""
         self._open = False
         self._fd = None
+        self._spawn = None
+        self._rest = None
+        self._control.clear()
+        self._frames.clear()
+        self._frame_bytes = 0
+        self._quiet.set()
+
+    async def wait_written(self) -> None:
+        """Wait until nothing is on its way out, or nothing can be any more."""
+        while self._open and self._busy:
+            await self._quiet.wait()
+        await trio.lowlevel.checkpoint()
 
     def flush(self) -> None:
         """Write what there is to write now. Never waits, never raises for what the peer did."""
@@ -116,14 +138,19 @@ class Outbox:
             while (chunk := self._next()) is not None:
                 if not self._write(chunk):
                     break
-        if (self._rest is not None or self._lagging or self._fd is None) and self._nursery is not None:
+            if self._rest is None and not self._lagging:
+                return
+        if self._spawn is not None:
             self._busy = True
-            self._nursery.start_soon(self._go_on, name="outbox")
+            self._quiet = trio.Event()
+            self._spawn(self._go_on)
 
     def _next(self) -> memoryview | None:
         """What to write next; keeps it as `_rest` until it is written."""
         if self._rest is not None:
             return self._rest
+        if self._last_said:
+            return None
         if self._control:
             data = self._control.popleft()
         elif self._frames:
@@ -131,11 +158,14 @@ class Outbox:
             self._frame_bytes -= len(data)
         else:
             pulled = self._pull()
+            self._lagging = isinstance(pulled, Lagging)
             if isinstance(pulled, Lagging):
-                self._lagging = True
                 return None
             if pulled is None:
-                return None
+                if self._last is None:
+                    return None
+                self._last_said = True
+                pulled = self._last
             data = pulled
         self._rest = memoryview(data)
         return self._rest
@@ -154,12 +184,14 @@ class Outbox:
         return True
 
     def _wrote(self, chunk: memoryview, sent: int) -> None:
-        self.bytes_out += sent
         self._rest = None if sent == len(chunk) else chunk[sent:]
 
     def _fail(self, why: str) -> None:
         if self._open:
             self.close()
+            if why != "gone" and isinstance(self._stream, trio.SocketStream):
+                # Else the kernel would keep what the peer does not take, and go on offering it for many minutes.
+                self._stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self._failed(why)
 
     async def _go_on(self) -> None:
@@ -169,12 +201,13 @@ class Outbox:
             if chunk is not None:
                 await self._write_when_possible(chunk)
             elif self._lagging:
+                await trio.lowlevel.checkpoint()
                 await self._catch_up()
-                self._lagging = False
             else:
                 break
         # No await between the look above and this: what comes now finds a flush that works.
         self._busy = False
+        self._quiet.set()
 
     async def _write_when_possible(self, chunk: memoryview) -> None:
         try:
@@ -182,11 +215,10 @@ class Outbox:
                 if self._fd is None:
                     await self._stream.send_all(chunk)
                     self._wrote(chunk, len(chunk))
-                    return
-                if not self._write(chunk) and self._open:
-                    await trio.lowlevel.wait_writable(self._fd)
-                else:
+                elif self._write(chunk) or not self._open:
                     await trio.lowlevel.checkpoint()
+                else:
+                    await trio.lowlevel.wait_writable(self._fd)
         except trio.TooSlowError:
             self._fail("stalled")
         except (trio.BrokenResourceError, trio.ClosedResourceError, OSError):

@@ -61,7 +61,9 @@ def run_serve(config: Config, dev_folder: Path, *, verbose: bool) -> None:
 
     def announce(board: Board) -> None:
         what, where = escape(config.app), escape(board.url)
-        out.print(f"[bold green]callboard[/] serves [bold]{what}[/] on [bold]{where}[/]  (Ctrl-C drains)")
+        out.print(
+            f"[bold green]callboard[/] serves [bold]{what}[/] on [bold]{where}[/]  (Ctrl-C drains)", soft_wrap=True
+        )
         if note:
             out.print(f"[yellow]development mode[/], loopback only: {escape(note)}", soft_wrap=True)
 

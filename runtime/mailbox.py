@@ -1,0 +1,278 @@
+"""The mailbox of an actor: two lanes, a bound, and who waits for room (laws A2, A3).
+
+`lane` holds what supervisors, timers and watched actors have to say, `queue` holds messages; the first goes first. Only
+the queue is bounded: what comes by the lane is bounded by what the actor itself started. When the queue is full, a
+`send` and a `tell` from another thread stand in line for room, and any other `tell` meets the overflow policy.
+
+Everything here runs on the trio thread but for `put_from_thread` and `drain`. This file knows nothing of handlers,
+restarts and supervisors.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import enum
+from collections import deque
+from collections.abc import Callable, Iterable
+from threading import get_ident
+from typing import TYPE_CHECKING, Any
+
+import pykka
+import pykka.messages
+import trio
+
+from .deadletters import DeadLetter, DeathReason
+from .errors import MailboxFull
+from .reply import Reply
+
+if TYPE_CHECKING:
+    from .ref import Ref
+    from .system import ActorSystem
+
+__all__ = ["Envelope", "Mailbox", "Overflow"]
+
+copy_context = contextvars.copy_context
+ActorStop = pykka.messages._ActorStop
+
+Envelope = tuple[Any, "Reply[Any] | None", contextvars.Context]
+"""A message, where to answer it, and the context in which it was sent; its handler runs in that one."""
+
+
+class Overflow(enum.Enum):
+    """What a full mailbox does with one more message that nobody waits for. An ask is answered with MailboxFull."""
+
+    FAIL = "fail"
+    """`tell` raises MailboxFull."""
+    DROP_NEWEST = "drop_newest"
+    """The message goes to dead letters."""
+    DROP_OLDEST = "drop_oldest"
+    """The oldest message in the mailbox goes to dead letters, this one is taken."""
+
+
+class Sender:
+    """Someone who waits for room, with the message to be taken."""
+
+    __slots__ = ("admitted", "envelope")
+
+    def __init__(self, envelope: Envelope) -> None:
+        self.envelope = envelope
+        self.admitted: Reply[None] = Reply()
+
+
+class Mailbox:
+    """The part of a cell that takes messages."""
+
+    __slots__ = (
+        "capacity",
+        "closed",
+        "idle",
+        "lane",
+        "overflow",
+        "path",
+        "queue",
+        "ref",
+        "senders",
+        "system",
+        "thread_id",
+    )
+
+    def __init__(self, system: ActorSystem, path: str) -> None:
+        self.system = system
+        self.thread_id = system.thread_id
+        self.path = path
+        self.ref: Ref[Any]
+        self.queue: deque[Envelope] = deque()
+        self.lane: deque[Any] | None = None
+        self.capacity = 0
+        self.overflow = Overflow.FAIL
+        self.senders: deque[Sender] | None = None
+        self.closed = False
+        # Nothing to do and not in the run queue: whoever puts something in has to queue the cell.
+        self.idle = False
+
+    def turn(self, budget: int, deadline: float) -> int:
+        """Handle what waits; the cell knows how."""
+        raise NotImplementedError
+
+    def stops_after(self) -> Iterable[Mailbox]:
+        """Those whose end its own has to wait for just now; the cell knows them."""
+        raise NotImplementedError
+
+    def wake(self) -> None:
+        """Queue the cell for a turn if it is idle."""
+        if self.idle:
+            self.idle = False
+            self.system.enqueue(self)
+
+    # -- messages ---------------------------------------------------------------------------------------------------
+
+    def put(self, message: Any, reply: Reply[Any] | None) -> None:
+        """Take a message without waiting. Raises ActorDeadError or MailboxFull."""
+        # A closed mailbox has no capacity, so one comparison looks after both.
+        if len(self.queue) >= self.capacity and not self._make_room(message, reply):
+            return
+        self.queue.append((message, reply, copy_context()))
+        if self.idle:
+            self.idle = False
+            self.system.enqueue(self)
+
+    def _make_room(self, message: Any, reply: Reply[Any] | None) -> bool:
+        """Apply the overflow policy; whether the message is to be taken."""
+        if self.closed:
+            self._refuse(message, reply)
+        full = MailboxFull(
+            f"the mailbox of {self.ref} holds {len(self.queue)} messages; its capacity is {self.capacity}"
+        )
+        # A drain is never dropped: what stands behind it will hardly be handled, so the newest goes instead.
+        if self.overflow is Overflow.DROP_OLDEST and self.queue[0][0].__class__ is not ActorStop:
+            oldest, its_reply, _ = self.queue.popleft()
+            self.bury(oldest, DeathReason.DROPPED)
+            if its_reply is not None:
+                its_reply.offer_exception(full)
+            return True
+        if self.overflow is Overflow.FAIL or reply is not None:
+            raise full
+        self.bury(message, DeathReason.DROPPED)
+        return False
+
+    def _refuse(self, message: Any, reply: Reply[Any] | None) -> None:
+        """Raise the error of a message to an actor that is gone."""
+        if reply is None:
+            self.bury(message, DeathReason.DEAD)
+        raise pykka.ActorDeadError(f"{self.ref} is gone")
+
+    async def put_when_room(self, message: Any, reply: Reply[Any] | None) -> None:
+        """Take a message, waiting for room. When cancelled, the message was not taken."""
+        await trio.lowlevel.checkpoint_if_cancelled()
+        if self.closed or (len(self.queue) < self.capacity and not self.senders):
+            self.put(message, reply)
+            await trio.lowlevel.cancel_shielded_checkpoint()
+            return
+        edge = self.system.waits.begin(self)
+        try:
+            sender = Sender((message, reply, copy_context()))
+            self.stand_in_line(sender)
+            if sender.admitted.done:
+                # Taken, or refused, at once: to be cancelled now would tell the caller otherwise.
+                await trio.lowlevel.cancel_shielded_checkpoint()
+                sender.admitted.result()
+            else:
+                await sender.admitted.park()
+        finally:
+            self.system.waits.end(edge)
+
+    def stand_in_line(self, sender: Sender) -> None:
+        """Put a sender into the line; its `admitted` is set once its message is in the queue."""
+        if self.closed:
+            message, reply, _ = sender.envelope
+            if reply is None:
+                self.bury(message, DeathReason.DEAD)
+            sender.admitted.set_exception(pykka.ActorDeadError(f"{self.ref} is gone"))
+            return
+        if self.senders is None:
+            self.senders = deque()
+        senders = self.senders
+        senders.append(sender)
+        sender.admitted.on_abandon = lambda: senders.remove(sender)
+        self.admit()
+
+    def admit(self) -> None:
+        """Take the messages of those in line for whom there is room."""
+        senders = self.senders
+        while senders and len(self.queue) < self.capacity:
+            sender = senders.popleft()
+            self.queue.append(sender.envelope)
+            self.wake()
+            sender.admitted.set(None)
+
+    def drain(self, reply: Reply[Any]) -> None:
+        """Queue pykka's stop behind the messages that are there, whatever the capacity. On any thread.
+
+        A drain needs no room: it must work on a full mailbox too, and only the first one counts.
+        """
+        self.queue.append((ActorStop(), reply, copy_context()))
+        if get_ident() == self.thread_id:
+            self._arrived()
+        else:
+            self.system.from_thread(self._arrived)
+
+    def put_from_thread(self, message: Any, reply: Reply[Any] | None) -> None:
+        """Take a message from another thread, which waits for room (law A3).
+
+        One sender's messages keep their order: it appends only when nobody stands in line.
+
+        Raises:
+            pykka.ActorDeadError: the actor is gone.
+            MailboxFull: it would have to wait, but its thread runs another trio loop.
+        """
+        envelope = (message, reply, copy_context())
+        if not self.senders and len(self.queue) < self.capacity:
+            # Appending to a deque is atomic; threads that race for the last place exceed the capacity by their number.
+            self.queue.append(envelope)
+            self.system.from_thread(self._arrived)
+            return
+        if trio.lowlevel.in_trio_task() and not self.closed:
+            raise MailboxFull(f"the mailbox of {self.ref} is full and to wait would block this thread's trio loop")
+        sender = Sender(envelope)
+        self.system.from_thread(self.stand_in_line, sender)
+        if self.closed:
+            raise pykka.ActorDeadError(f"{self.ref} is gone")
+        sender.admitted.get()
+
+    def _arrived(self) -> None:
+        if self.closed:
+            self.bury_queue()  # the actor went while the message was on its way
+        else:
+            self.wake()
+
+    # -- the lane ---------------------------------------------------------------------------------------------------
+
+    def notify(self, message: Any) -> None:
+        """Put a fact into the lane. Lost when the actor is gone, as such facts are."""
+        self._put_in_lane((message, None, copy_context()))
+
+    def control(self, order: Callable[[], None]) -> None:
+        """Put an order into the lane: it is called in a turn of the cell, between two messages."""
+        self._put_in_lane(order)
+
+    def _put_in_lane(self, item: Any) -> None:
+        if self.closed:
+            return
+        if self.lane is None:
+            self.lane = deque()
+        self.lane.append(item)
+        self.wake()
+
+    # -- the end ----------------------------------------------------------------------------------------------------
+
+    def close(self, take_over: Callable[[Any, Reply[Any] | None], bool]) -> None:
+        """Take nothing any more; what waits is offered to `take_over` and else goes to dead letters."""
+        self.closed = True
+        self.capacity = 0
+        self.idle = False
+        self.lane = None
+        self.bury_queue(take_over)
+        senders, self.senders = self.senders, None
+        for sender in senders or ():
+            message, reply, _ = sender.envelope
+            if reply is None:
+                self.bury(message, DeathReason.DEAD)
+            sender.admitted.offer_exception(pykka.ActorDeadError(f"{self.ref} is gone"))
+
+    def bury_queue(self, take_over: Callable[[Any, Reply[Any] | None], bool] = lambda message, reply: False) -> None:
+        """Empty the queue: each ask gets its answer, a drain is fulfilled."""
+        while self.queue:
+            message, reply, _ = self.queue.popleft()
+            if reply is not None and reply.abandoned:
+                self.bury(message, DeathReason.EXPIRED)
+            elif message.__class__ is ActorStop:
+                if reply is not None:
+                    reply.offer(None)
+            elif not take_over(message, reply):
+                self.bury(message, DeathReason.STOPPED)
+                if reply is not None:
+                    reply.offer_exception(pykka.ActorDeadError(f"{self.ref} stopped before it handled the message"))
+
+    def bury(self, message: Any, reason: DeathReason, error: BaseException | None = None) -> None:
+        """Send a message to dead letters."""
+        self.system.dead_letters.add(DeadLetter(self.path, message, reason, error))

@@ -1,0 +1,334 @@
+"""What a client may do wrong, each over a real socket, gets the close code that the wire names for it.
+
+Meanwhile a well-behaved user's run ends as always, and afterwards nothing is left: no task, socket, timer or count.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+import trio
+
+import callboard
+from tests.integration.boards import counts, open_board, settled, until
+from tests.integration.sample_app import Steps
+from tests.transport.peer import Closed, Peer
+
+DEVICE = "d" * 32
+
+
+def hello(ticket: str, **more: object) -> dict[str, object]:
+    """A hello with this ticket."""
+    return {"t": "hello", "ticket": ticket, "device": DEVICE, "client": "peer", **more}
+
+
+def nested(depth: int) -> str:
+    """A command whose data is so deep."""
+    return json.dumps({"t": "command", "id": 1, "op": "user_message", "data": {"x": 0}}).replace(
+        "0}", "[" * depth + "]" * depth + "}"
+    )
+
+
+@asynccontextmanager
+async def a_good_user_beside(**limits: Any) -> AsyncIterator[callboard.Board]:
+    """A board that has to be, at the end, what it was; a good user connects, and its run ends as always."""
+    async with open_board({"steps": Steps}, store_seconds=1.0, **limits) as board:
+        good = await Peer.connect(board.port)
+        await good.hello(await board.ticket("good"))
+        before = await counts(board)
+        yield board
+        await settled(board, before)
+        await good.send({"t": "command", "id": 1, "op": "user_message", "data": {"text": "still here?"}})
+        assert (await good.until_record("agent_completed"))["data"]["result"] == "good asked: still here?"
+        assert [record["seq"] for record in good.records] == list(range(1, len(good.records) + 1))
+        await good.leave()
+
+
+BEFORE_WELCOME: list[tuple[str, str | bytes | dict[str, object], int]] = [
+    ("binary", b'{"t":"hello"}', 4001),
+    ("malformed JSON", '{"t":', 4001),
+    ("not a map", "[1]", 4001),
+    ("no t", "{}", 4001),
+    ("a number for t", '{"t":1}', 4001),
+    ("another frame first", {"t": "ack", "seq": 0}, 4002),
+    ("a command first", {"t": "command", "id": 1, "op": "user_message", "data": {"text": "hi"}}, 4002),
+    ("an unknown type first", {"t": "future"}, 4002),
+    ("hello without a device", {"t": "hello", "ticket": "x", "client": "c"}, 4001),
+    ("hello with a short device", {"t": "hello", "ticket": "x", "device": "d", "client": "c"}, 4001),
+    ("hello with a wrong start", hello("x", start={"epoch": "0"}), 4001),
+    ("too big", {"t": "hello", "ticket": "x" * 3_000}, 4007),
+    ("nested too deep", "[" * 1_000 + "]" * 1_000, 4001),
+    ("a forged ticket", hello("0" * 64), 4302),
+]
+
+
+@pytest.mark.parametrize("what, frame, code", BEFORE_WELCOME, ids=[case[0] for case in BEFORE_WELCOME])
+async def test_a_bad_first_frame_gets_its_code_and_nothing_else(
+    what: str, frame: str | bytes | dict[str, object], code: int
+) -> None:
+    """Nothing is sent before welcome but the close."""  # S12
+    async with a_good_user_beside(frame_bytes=2_048) as board:
+        peer = await Peer.connect(board.port)
+        await peer.send(frame)
+        assert await peer.closed() == code, what
+        assert not peer.records
+        await peer.stream.aclose()
+
+
+AFTER_WELCOME: list[tuple[str, str | bytes | dict[str, object], int]] = [
+    ("a second hello", hello("x"), 4002),
+    ("binary", b"{}", 4001),
+    ("malformed JSON", "{", 4001),
+    ("a wrong type", {"t": "command", "id": "1", "op": "user_message", "data": {}}, 4001),
+    ("an id beyond what JSON holds", {"t": "command", "id": 2**53, "op": "user_message", "data": {}}, 4001),
+    ("nested too deep", nested(40), 4001),
+    ("nested much too deep", nested(400), 4001),
+    ("too big", {"t": "command", "id": 1, "op": "user_message", "data": {"text": "x" * 3_000}}, 4007),
+    ("too big in bytes only", {"t": "command", "id": 1, "op": "o", "data": {"text": "\u00e4" * 340}}, 4007),
+]
+
+
+@pytest.mark.parametrize("what, frame, code", AFTER_WELCOME, ids=[case[0] for case in AFTER_WELCOME])
+async def test_a_bad_frame_gets_its_code(what: str, frame: str | bytes | dict[str, object], code: int) -> None:
+    """After welcome too, what cannot be read ends the connection."""
+    async with a_good_user_beside(frame_bytes=2_048) as board:
+        peer = await Peer.connect(board.port)
+        await peer.hello(await board.ticket("bad"))
+        if what == "too big in bytes only":
+            frame = json.dumps(frame, ensure_ascii=False) + " " * 1_500
+            assert len(frame) < 2_048 < len(frame.encode())
+        await peer.send(frame)
+        assert await peer.closed() == code
+        await peer.stream.aclose()
+        await gone(board, "bad")
+
+
+async def gone(board: callboard.Board, user: str) -> None:
+    """Have the user's session leave, so that the actors can be compared."""
+    ref = await board.session(user)
+    await ref.stop(block=False)
+
+
+async def test_no_hello_in_time() -> None:
+    """Who opens a WebSocket and says nothing is closed with 4105; before, it is told nothing."""
+    async with a_good_user_beside(hello_seconds=0.2) as board:
+        peer = await Peer.connect(board.port)
+        assert await peer.closed() == 4105
+        await peer.stream.aclose()
+
+
+async def test_hello_late_in_the_middle_of_a_message() -> None:
+    """Half a message is no hello."""
+    async with a_good_user_beside(hello_seconds=0.2) as board:
+        peer = await Peer.connect(board.port)
+        peer.protocol.send_text(b'{"t":"hel', fin=False)
+        await peer._flush()
+        assert await peer.closed() == 4105
+        await peer.stream.aclose()
+
+
+async def test_no_subprotocol() -> None:
+    """Who does not speak callboard.v1.json is told so with 4000."""
+    async with a_good_user_beside() as board:
+        for offered in (None, "callboard.v2.json"):
+            peer = await Peer.connect(board.port, subprotocol=offered)
+            assert await peer.closed() == 4000
+            await peer.stream.aclose()
+
+
+@pytest.mark.parametrize("origin", ["http://evil.example", "null", "http://[", "https://127.0.0.1", "http://localhost"])
+async def test_wrong_origin(origin: str) -> None:
+    """A page of another origin is let in far enough to read 4005, with a good ticket too."""
+    async with a_good_user_beside() as board:
+        peer = await Peer.connect(board.port, origin=origin)
+        assert await peer.closed() == 4005
+        await peer.stream.aclose()
+
+
+async def test_a_ticket_opens_one_connection_from_its_own_origin() -> None:
+    """Used, foreign, expired and forged tickets each get their code, and a foreign one is burnt."""  # S12
+    async with a_good_user_beside(ticket_seconds=0.3) as board:
+        origin = board.url
+        used = await board.ticket("bad")
+        first = await Peer.connect(board.port)
+        await first.hello(used)
+
+        async def refusal(ticket: str, *, origin: str | None = None) -> int:
+            peer = await Peer.connect(board.port, origin=origin)
+            await peer.send(hello(ticket))
+            code = await peer.closed()
+            await peer.stream.aclose()
+            return code
+
+        assert await refusal(used) == 4301
+        foreign = await board.ticket("bad", origin=origin)
+        assert await refusal(foreign) == 4303
+        assert await refusal(foreign, origin=origin) == 4301
+        assert await refusal(await board.ticket("bad"), origin=origin) == 4303
+        expired = await board.ticket("bad")
+        await trio.sleep(0.3)
+        assert await refusal(expired) == 4300
+        assert await refusal(used[::-1]) == 4302
+        await first.leave()
+        await gone(board, "bad")
+
+
+async def test_a_ticket_raced_by_two_sockets() -> None:
+    """Of sockets that present one ticket at the same time exactly one gets in."""  # S12
+    async with a_good_user_beside() as board:
+        ticket = await board.ticket("racer")
+        peers = [await Peer.connect(board.port) for _ in range(8)]
+        for peer in peers:
+            await peer.send(hello(ticket))
+        verdicts = []
+        for peer in peers:
+            try:
+                verdicts.append((await peer.receive())["t"])
+            except Closed as end:
+                verdicts.append(str(end.code))
+        assert sorted(verdicts) == ["4301"] * 7 + ["welcome"]
+        for peer, verdict in zip(peers, verdicts, strict=True):
+            await (peer.leave() if verdict == "welcome" else peer.stream.aclose())
+        await gone(board, "racer")
+
+
+async def test_too_many_connections_of_a_user() -> None:
+    """The bound is one user's own, and a place is free again as soon as a connection is gone."""  # S13
+    async with a_good_user_beside(connections_per_user=2) as board:
+        peers = []
+        for number in range(2):
+            peers.append(await Peer.connect(board.port))
+            await peers[-1].hello(await board.ticket("many"), device=f"{number:032x}")
+        third = await Peer.connect(board.port)
+        await third.send(hello(await board.ticket("many")))
+        assert await third.closed() == 4103
+        await third.stream.aclose()
+        peers.pop().reset()
+        await until(lambda: len(board.connections("many")) == 1)
+        fourth = await Peer.connect(board.port)
+        await fourth.hello(await board.ticket("many"))
+        await fourth.leave()
+        await peers.pop().leave()
+        await gone(board, "many")
+
+
+async def test_the_same_device_again() -> None:
+    """The newer connection of a device closes the older one with 4008, and its place is free."""
+    async with a_good_user_beside(connections_per_user=2) as board:
+        older = await Peer.connect(board.port)
+        await older.hello(await board.ticket("twin"))
+        newer = await Peer.connect(board.port)
+        await newer.hello(await board.ticket("twin"))
+        assert await older.closed() == 4008
+        await older.stream.aclose()
+        await until(lambda: len(board.connections("twin")) == 1)
+        await newer.send({"t": "command", "id": 1, "op": "user_message", "data": {"text": "me"}})
+        assert (await newer.until_record("agent_completed"))["data"]["result"] == "twin asked: me"
+        await newer.leave()
+        await gone(board, "twin")
+
+
+async def test_unknown_type_and_unknown_op_are_answered() -> None:
+    """What a newer client might say is answered, and the connection goes on."""
+    async with a_good_user_beside() as board:
+        peer = await Peer.connect(board.port)
+        await peer.hello(await board.ticket("newer"))
+        await peer.send({"t": "future", "x": 1})
+        error = await peer.receive()
+        assert (error["t"], error["code"]) == ("error", "unknown_type")
+        await peer.send({"t": "command", "id": 1, "op": "fly", "data": {}})
+        assert (await peer.result(1))["error"]["code"] == "unknown_op"
+        for id, data in ((2, {}), (3, {"text": ""}), (4, {"text": 5}), (5, {"text": "hi", "agent": "nobody"})):
+            await peer.send({"t": "command", "id": id, "op": "user_message", "data": data})
+            assert (await peer.result(id))["error"]["code"] == "bad_command"
+        await peer.send({"t": "command", "id": 6, "op": "cancel", "run": "0" * 32})
+        assert (await peer.result(6))["error"]["code"] == "unknown_run"
+        await peer.send({"t": "command", "id": 7, "op": "user_message", "data": {"text": "yes"}})
+        first = await peer.result(7)
+        assert first["ok"]["run"]
+        await peer.send({"t": "command", "id": 7, "op": "user_message", "data": {"text": "yes"}})
+        assert await peer.result(7) == first
+        await peer.send({"t": "command", "id": 7, "op": "user_message", "data": {"text": "no"}})
+        assert (await peer.result(7))["error"]["code"] == "id_conflict"
+        await peer.until_record("agent_completed")
+        await peer.leave()
+        await gone(board, "newer")
+
+
+async def test_too_many_commands() -> None:
+    """Beyond the burst commands get `rate`; who goes on all the same is closed with 4102."""  # S13
+    async with a_good_user_beside(burst=3, commands_per_s=0.01) as board:
+        peer = await Peer.connect(board.port)
+        await peer.hello(await board.ticket("eager"))
+        for id in range(1, 8):
+            await peer.send({"t": "command", "id": id, "op": "fly", "data": {}})
+        codes = [(await peer.result(id))["error"]["code"] for id in range(1, 7)]
+        assert codes == ["unknown_op"] * 3 + ["rate"] * 3
+        assert await peer.closed() == 4102
+        await peer.stream.aclose()
+        await gone(board, "eager")
+
+
+async def test_bad_utf_8() -> None:
+    """Text that is none gets WebSocket's own 1007, before welcome and after it."""
+    async with a_good_user_beside() as board:
+        for welcomed in (False, True):
+            peer = await Peer.connect(board.port)
+            if welcomed:
+                await peer.hello(await board.ticket("garbled"))
+            peer.protocol.send_text(b'{"t":"\xff\xfe"}')
+            await peer._flush()
+            assert await peer.closed() == 1007
+            await peer.stream.aclose()
+        await gone(board, "garbled")
+
+
+async def test_frames_that_break_websocket_itself() -> None:
+    """A frame without a mask, with reserved bits or an unknown opcode gets WebSocket's own 1002."""
+    async with a_good_user_beside() as board:
+        for raw in (b"\x81\x02{}", b"\xf1\x80\0\0\0\0", b"\x83\x80\0\0\0\0", b"\x80\x80\0\0\0\0"):
+            peer = await Peer.connect(board.port)
+            await peer.stream.send_all(raw)
+            assert await peer.closed() == 1002, raw
+            await peer.stream.aclose()
+
+
+async def test_a_message_of_ten_megabytes() -> None:
+    """It is refused long before it is there, and the client can read why, as it is let write on for a while."""
+    async with a_good_user_beside() as board:
+        for size, code in ((100_000, 4007), (10_000_000, 1009)):
+            peer = await Peer.connect(board.port)
+            await peer.hello(await board.ticket("large"))
+            await peer.send('"' + "x" * size + '"')
+            assert await peer.closed() == code
+            await peer.stream.aclose()
+        await gone(board, "large")
+
+
+async def test_a_close_crosses_pings() -> None:
+    """A client that goes on pinging while the node closes reads the code all the same."""
+    async with a_good_user_beside() as board:
+        peer = await Peer.connect(board.port)
+        await peer.send("{")
+        for _ in range(100):
+            peer.protocol.send_ping(b"still there?")
+        await peer._flush()
+        assert await peer.closed() == 4001
+        await peer.stream.aclose()
+
+
+async def test_a_hello_that_comes_with_the_handshake() -> None:
+    """What a client sends without waiting for the answer to its handshake is not lost."""
+    async with a_good_user_beside() as board:
+        ticket = await board.ticket("hasty")
+        text = json.dumps(hello(ticket)).encode()
+        # Masked with zeros, which leaves the text as it is.
+        frame = b"\x81" + (b"\xfe" + len(text).to_bytes(2, "big")) + bytes(4) + text
+        peer = await Peer.connect(board.port, glued=frame)
+        assert (await peer.receive())["t"] == "welcome"
+        await peer.leave()
+        await gone(board, "hasty")

@@ -1,0 +1,278 @@
+"""A1: one message at a time, whatever the handlers are and however messages come."""
+
+import contextvars
+from functools import partial
+from typing import Any
+
+import pytest
+import trio
+from hypothesis import given
+from hypothesis import strategies as st
+
+from callboard.runtime import Actor, ChildSpec, Ref, open_system
+from callboard.runtime.testing import settle
+from tests.runtime.kit import Collect, Sleep, Worker, dead_letters, never
+
+
+class Narrow(Actor):
+    """Notes entering and leaving each handler; tells itself and others from within."""
+
+    mailbox_capacity = 1_000
+
+    def __init__(self, log: list[tuple[str, str, int]], name: str, peers: list[Ref[Any]]) -> None:
+        super().__init__()
+        self.log, self.name, self.peers = log, name, peers
+
+    def on_receive(self, message: tuple[int, bool, float, list[int]]) -> Any:
+        number, is_async, seconds, tells = message
+        self.log.append((self.name, "enter", number))
+        if is_async:
+            return self._slow(number, seconds, tells)
+        self._tell(number, tells)
+        self.log.append((self.name, "leave", number))
+        return number
+
+    async def _slow(self, number: int, seconds: float, tells: list[int]) -> int:
+        await trio.sleep(seconds)
+        self._tell(number, tells)
+        await trio.sleep(seconds)
+        self.log.append((self.name, "leave", number))
+        return number
+
+    def _tell(self, number: int, tells: list[int]) -> None:
+        for peer in tells:
+            self.peers[peer % len(self.peers)].tell((number + 1_000, False, 0.0, []))
+
+
+messages = st.tuples(st.booleans(), st.sampled_from([0.0, 0.5, 1.0]), st.lists(st.integers(0, 2), max_size=2))
+deliveries = st.tuples(st.integers(0, 2), st.sampled_from(["tell", "send", "ask", "notify"]), messages)
+
+
+# A1
+@given(program=st.lists(st.lists(deliveries, max_size=6), min_size=1, max_size=4), schedule=st.random_module())
+async def test_handlers_of_an_actor_never_overlap(program: list[list[Any]], schedule: object) -> None:
+    """Between the enter and the leave of a handler there is nothing else of the same actor, nested or interleaved."""
+    log: list[tuple[str, str, int]] = []
+    peers: list[Ref[Any]] = []
+    async with open_system(slice_clock=never) as system:
+        for name in "abc":
+            peers.append(await system.spawn(partial(Narrow, log, name, peers), id=name))
+
+        async def sender(number: int, deliveries: list[Any]) -> None:
+            for offset, (target, how, message) in enumerate(deliveries):
+                ref, item = peers[target], (number * 100 + offset, *message)
+                if how == "tell":
+                    ref.tell(item)
+                elif how == "send":
+                    await ref.send(item)
+                elif how == "ask":
+                    assert await ref.ask_async(item) == item[0]
+                else:
+                    ref.notify(item)
+
+        async with trio.open_nursery() as nursery:
+            for number, share in enumerate(program):
+                nursery.start_soon(sender, number, share)
+        await trio.sleep(100)  # longer than all handlers together
+        await settle(system)
+
+    sent = sum(1 + len(message[2]) for share in program for _, _, message in share)
+    assert len(log) == 2 * sent
+    for name in "abc":
+        own = [(event, number) for who, event, number in log if who == name]
+        for enter, leave in zip(own[::2], own[1::2], strict=True):
+            assert (enter[0], leave[0]) == ("enter", "leave")
+            assert enter[1] == leave[1]
+
+
+async def test_a_plain_handler_that_tells_itself_is_not_called_from_within() -> None:
+    """The message comes after the handler has ended, in order."""
+    log: list[Any] = []
+
+    def twice(worker: Worker) -> None:
+        worker.actor_ref.tell("second")
+        log.append("first")
+
+    async with open_system() as system:
+        ref = await system.spawn(lambda: Worker(log), id="a")
+        ref.tell(twice)
+        await settle(system)
+    assert log == ["first", ("handle", "second")]
+
+
+async def test_a_handler_runs_in_the_context_of_the_tell() -> None:
+    """One user's context variables do not show in the next one's handler, plain or async, nor in the teller."""
+    user: contextvars.ContextVar[str] = contextvars.ContextVar("user", default="nobody")
+    seen: list[str] = []
+
+    def plain(worker: Worker) -> None:
+        seen.append(user.get())
+        user.set("handler")
+
+    async def slow(worker: Worker) -> None:
+        await trio.sleep(1)
+        seen.append(user.get())
+        user.set("handler")
+
+    async with open_system() as system:
+        ref = await system.spawn(Worker, id="a")
+
+        async def speak(name: str) -> None:
+            user.set(name)
+            await ref.send(plain)
+            await ref.send(slow)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(speak, "ann")
+            nursery.start_soon(speak, "bob")
+        ref.tell(plain)
+        await trio.sleep(10)
+    assert sorted(seen[:-1]) == ["ann", "ann", "bob", "bob"]
+    assert seen[-1] == user.get() == "nobody"
+
+
+async def test_plain_handlers_cost_no_task() -> None:
+    """A thousand actors at work add no task; an async handler adds one while it runs."""
+    async with open_system() as system:
+        log: list[Any] = []
+        refs = [await system.spawn(lambda: Collect(log), id=str(n)) for n in range(1_000)]
+        worker = await system.spawn(Worker, id="worker")
+        before = trio.lowlevel.current_statistics().tasks_living
+        for ref in refs:
+            ref.tell("work")
+        worker.tell(Sleep(5))
+        await settle(system)
+        assert len(log) == 1_000
+        assert trio.lowlevel.current_statistics().tasks_living == before + 1
+        assert system.statistics().tasks == 1
+        await trio.sleep(6)
+        assert trio.lowlevel.current_statistics().tasks_living == before
+        assert system.statistics().tasks == 0
+
+
+async def test_others_run_while_an_actor_has_thousands_of_messages() -> None:
+    """The dispatcher lets tasks and other actors in after 256 messages: nobody waits for a whole mailbox."""
+    log: list[Any] = []
+    noted: list[int] = []
+    seen: list[int] = []
+    async with open_system(slice_clock=never) as system:
+        busy = await system.spawn(lambda: Collect(log), id="busy")
+        other = await system.spawn(lambda: Worker(), id="other")
+        for n in range(5_000):
+            busy.tell(n)
+
+        def note(_: Worker) -> None:
+            noted.append(len(log))
+
+        other.tell(note)
+        while len(log) < 5_000:
+            seen.append(len(log))
+            await trio.lowlevel.checkpoint()
+    assert noted == [64]  # the other actor: after one turn
+    assert set(seen) <= {0, *range(255, 5_000, 256)}  # a task: between two slices
+    assert len(set(seen)) > 5_000 / 256 / 2  # trio shuffles: it may miss one slice, never two in a row
+
+
+async def test_a_slice_ends_after_half_a_millisecond() -> None:
+    """Slow plain handlers keep other tasks waiting for a slice of time, not for 256 of them."""
+    now = [0.0]
+    log: list[Any] = []
+
+    def slow(worker: Worker) -> None:
+        now[0] += 0.0003
+        log.append(None)
+
+    seen = []
+    async with open_system(slice_clock=lambda: now[0]) as system:
+        refs = [await system.spawn(Worker, id=str(n)) for n in range(100)]
+        for ref in refs:
+            ref.tell(slow)
+        while len(log) < 100:
+            seen.append(len(log))
+            await trio.lowlevel.checkpoint()
+    assert set(seen) <= set(range(0, 100, 2))
+    assert len(set(seen)) >= 100 / 2 / 2  # trio shuffles: it may miss one slice, never two in a row
+
+
+async def test_on_turn_end_runs_once_for_many_messages() -> None:
+    """Ten messages that wait together, each wanting the end of the turn, give one call, after the last."""
+    log: list[Any] = []
+
+    class Batch(Actor):
+        def on_receive(self, message: Any) -> None:
+            log.append(message)
+            self.want_turn_end()
+
+        def on_turn_end(self) -> None:
+            log.append("end")
+
+    async with open_system() as system:
+        ref = await system.spawn(Batch, id="a")
+        for n in range(10):
+            ref.tell(n)
+        await settle(system)
+        ref.tell("alone")
+        await settle(system)
+    assert log == [*range(10), "end", "alone", "end"]
+
+
+async def test_on_turn_end_that_raises_is_a_failure() -> None:
+    """It is a hook of the actor like any other: the supervisor restarts the actor."""
+    ends: list[int] = []
+
+    class Batch(Actor):
+        def on_receive(self, message: Any) -> None:
+            self.want_turn_end()
+
+        def on_turn_end(self) -> None:
+            ends.append(1)
+            if len(ends) == 1:
+                raise ValueError("first end")
+
+    async with open_system() as system:
+        ref = await system.spawn(Batch, id="a")
+        ref.tell("one")
+        await settle(system)
+        ref.tell("two")
+        await settle(system)
+        assert [(a.restarts, a.last_error) for a in system.statistics().actors[1:]] == [(1, "ValueError")]
+        assert dead_letters(system) == {}
+    assert len(ends) == 2
+
+
+@pytest.mark.parametrize("broken", ["when_gone", "dead letter", "timer", "stop_child"])
+async def test_a_callback_that_raises_ends_the_system_in_order(broken: str) -> None:
+    """It is nobody's handler, so it is raised from `open_system` after the ordered stop, not from trio's own run."""
+    stopped: list[str] = []
+
+    def bad(*_: object) -> None:
+        raise LookupError(broken)
+
+    class Last(Worker):
+        def on_stop(self) -> None:
+            stopped.append("last")
+
+    def stop_child(worker: Worker) -> None:
+        worker.start_child(ChildSpec("x", Worker))
+        worker.stop_child("x", bad)
+
+    async def run() -> None:
+        async with open_system() as system:
+            await system.spawn(Last, id="last")
+            ref = await system.spawn(Worker, id="a")
+            if broken == "when_gone":
+                ref.when_gone(bad)
+                ref.stop(block=False)
+            elif broken == "dead letter":
+                system.dead_letters.listen(bad)
+                ref.stop(block=False)
+                ref.tell("late")
+            elif broken == "timer":
+                system.timers.call_later(1, bad)
+            else:
+                ref.tell(stop_child)
+            await trio.sleep_forever()
+
+    with pytest.raises(LookupError, match=broken):
+        await run()
+    assert stopped == ["last"]
