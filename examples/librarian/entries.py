@@ -97,7 +97,7 @@ def make_entries(names: Names, found: Mapping[str, Found]) -> list[Entry]:
 
 
 def _public_names(names: Names, uses: Counter[str]) -> dict[str, tuple[str, str]]:
-    """True name to the (module, name in it) that programs write: the most imported module that offers it."""
+    """True name to the (module, name in it) that programs write: from where it is imported most."""
     # First the modules themselves: `os` exports the module `posixpath` under the name `path`.
     modules = {module: module for module in names.modules() if is_public(module)}
     exports = {module: list(names.exports(module)) for module in modules}
@@ -107,11 +107,13 @@ def _public_names(names: Names, uses: Counter[str]) -> dict[str, tuple[str, str]
             if known is not None and uses[f"{holder}.{name}"] > uses[known]:
                 modules[true_name] = f"{holder}.{name}"
 
-    def worth(true_name: str, module: str, name: str) -> tuple[bool, int, bool, int, str]:
-        at_home = true_name == f"{module}.{name}"
+    def worth(true_name: str, module: str, name: str) -> tuple[bool, bool, int, int, bool, int, str]:
+        elsewhere = true_name != f"{module}.{name}"
         renamed = true_name.rpartition(".")[2] != name
-        # Nobody imports `builtins`, for everybody has it.
-        return (module != "builtins", -uses[module], renamed or not at_home, module.count("."), name)
+        # Nobody imports `builtins`, for everybody has it. And `os` is imported more than `collections.abc`, but nobody
+        # imports `Mapping` from there.
+        wanted_from = -uses[f"{module}.{name}"]
+        return (module != "builtins", renamed, wanted_from, -uses[module], elsewhere, module.count("."), name)
 
     best = {true_name: (module, "") for true_name, module in modules.items()}
     for holder, offered in exports.items():
