@@ -305,7 +305,11 @@ class Agent(Actor):
                 self._cut[call] = self._completed(call, tool, ok=False, result=None)
 
     async def _find_route(self) -> Route:
-        route: Route = await self._work.registry.ask_async(RouteOfRun(self._message.run))
+        # A restarted registry first hears from all sessions, and a session that fails waits for its agents to end: one
+        # that shields its end would wait for itself, and longer than its session is given to stop.
+        seconds = self._work.limits.drain_seconds / 2
+        asked = RouteOfRun(self._message.run)
+        route: Route = await self._work.registry.ask_async(asked, timeout_seconds=seconds)
         return route
 
 

@@ -87,6 +87,7 @@ class Session(Actor):
         self.key = key
         self._node = node
         self._limits = node.limits
+        self._at_work = False
         self._busy = False
         self._store_timer: Timer | None = None
         self._append_began = 0.0
@@ -207,6 +208,7 @@ class Session(Actor):
         )
         self._keeper = keeper = RunKeeper(self, node, runs, ledger, record=self._record, changed=self._note_activity)
         self._desk = CommandDesk(self, node, memory, ledger, keeper, attachments)
+        self._at_work = True
 
     async def on_stop(self) -> None:  # type: ignore[override]  # pykka's is plain
         """End the runs that are open, have all of it durable, and close the connections."""
@@ -225,10 +227,19 @@ class Session(Actor):
         traceback: TracebackType | None,
     ) -> None:
         """Have the connections attach anew; their questions wait in the mailbox until the restart."""
-        self._come_to_an_end()
-        self._attachments.session_failed()
+        self.gone()
+
+    def gone(self) -> None:
+        """This incarnation is over, perhaps without a word: nobody is left waiting. Its supervisor calls it, too.
+
+        A session that is killed while it stops gets no other hook.
+        """
+        if self._at_work:
+            self._come_to_an_end()
+            self._attachments.session_failed()
 
     def _come_to_an_end(self) -> None:
+        self._at_work = False
         if self._store_timer is not None:
             self._store_timer.cancel()
         self._keeper.forsake()

@@ -32,6 +32,7 @@ from .messages import (
     Sweep,
     WithdrawIdle,
 )
+from .session import Session
 
 __all__ = ["SessionSupervisor"]
 
@@ -52,6 +53,8 @@ class _Child:
     revived: bool
     """Nobody asked for it: it was started when its rest was over."""
     ref: Ref[Any] | None = None
+    session: Session | None = None
+    """Its incarnation of the moment."""
     state: _State = _State.STARTING
     wanted: bool = False
     """It was asked for while it was neither there nor gone."""
@@ -84,7 +87,7 @@ class SessionSupervisor(Actor):
     mailbox_capacity: ClassVar[int] = 16_384
 
     def __init__(
-        self, make_session: Callable[[SessionKey], Actor], registry: Callable[[], Ref[Any]], limits: Limits
+        self, make_session: Callable[[SessionKey], Session], registry: Callable[[], Ref[Any]], limits: Limits
     ) -> None:
         super().__init__()
         self._make_session = make_session
@@ -170,7 +173,11 @@ class SessionSupervisor(Actor):
         def started(error: BaseException | None) -> None:
             me.notify(_SessionUp(child, error))
 
-        spec = ChildSpec(key.id, lambda: self._make_session(key), Restart.TRANSIENT, self._limits.drain_seconds)
+        def make() -> Session:
+            child.session = self._make_session(key)
+            return child.session
+
+        spec = ChildSpec(key.id, make, Restart.TRANSIENT, self._limits.drain_seconds)
         try:
             child.ref = self.start_child(spec, started)
         except Exception as error:  # noqa: BLE001 - a session class that cannot start is told to whoever asked for it
@@ -178,6 +185,8 @@ class SessionSupervisor(Actor):
             self._not_started(child, error)
             return
         self.watch(child.ref)
+        # By a callback: this actor may be about to end too, and would not take the notice.
+        child.ref.when_gone(lambda _: child.session.gone() if child.session is not None else None)
 
     def _up(self, child: _Child, error: BaseException | None) -> None:
         if self._sessions.get(child.key.id) is not child:
@@ -256,6 +265,8 @@ class SessionSupervisor(Actor):
         self._registry().notify(ChildrenReported())
 
     def _tick(self) -> None:
+        # The tick that is handled may be of an earlier incarnation, which must not set a second clock going.
+        self.on_stop()
         me = self.actor_ref
         seconds = min(self._limits.idle_seconds, self._limits.quarantine_seconds) / 4
         self._timer = self.system.timers.call_later(seconds, lambda: me.notify(Sweep()))

@@ -199,14 +199,14 @@ class Mailbox:
     def put_from_thread(self, message: Any, reply: Reply[Any] | None) -> None:
         """Take a message from another thread, which waits for room (law A3).
 
-        One sender's messages keep their order: it appends only when nobody stands in line.
+        One sender's messages keep their order: it stands in line for one of them at a time, and does nothing else.
 
         Raises:
             pykka.ActorDeadError: the actor is gone.
             MailboxFull: it would have to wait, but its thread runs another trio loop.
         """
         envelope = (message, reply, copy_context())
-        if not self.senders and len(self.queue) < self.capacity:
+        if len(self.queue) < self.capacity:
             # Appending to a deque is atomic; threads that race for the last place exceed the capacity by their number.
             self.queue.append(envelope)
             self.system.from_thread(self._arrived)

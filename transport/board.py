@@ -50,6 +50,7 @@ from .connection import Connection
 from .errors import ConfigError, ListenError
 from .hosts import check_origin, host_port, is_host, is_loopback
 from .http import HttpLimits, serve_http
+from .keys import KeySource
 from .protocol import CloseCode, ProtocolLimits
 
 __all__ = ["Board", "DrainReport", "open_board"]
@@ -374,7 +375,7 @@ async def open_board(
     session: Callable[[SessionKey, SessionNode], Session] = Session,
     host: str = "127.0.0.1",
     port: int | None = None,
-    key: bytes | None = None,
+    key: bytes | KeySource | None = None,
     origins: Collection[str] = (),
     limits: Limits | None = None,
     journal: Journal | None = None,
@@ -391,7 +392,8 @@ async def open_board(
         host: the address to listen on.
         port: the TCP port to serve on, 0 for any; None listens nowhere: the board is used from inside, or given its
             connections by `Board.serve_stream`.
-        key: the HS256 secret of the tokens that users present, 32 bytes at least. Needed to serve.
+        key: what the users' tokens are verified with: an HS256 secret, 32 bytes at least, or where keys come from.
+            Needed to serve.
         origins: further origins whose pages may connect, such as ``https://app.example.org``.
         limits: what the node bounds.
         journal: where records become durable; a `MemoryJournal` if not given. A given one is closed by the caller.
@@ -450,7 +452,7 @@ async def open_board(
 
 async def _listen(host: str, port: int) -> list[trio.SocketListener]:
     try:
-        return await trio.open_tcp_listeners(port, host=host, backlog=BACKLOG)
+        listeners = await trio.open_tcp_listeners(port, host=host, backlog=BACKLOG)
     except socket.gaierror as error:
         raise ConfigError(f"host is {host!r}, which is no address of this machine: {error.strerror}") from None
     except OverflowError:
@@ -458,6 +460,12 @@ async def _listen(host: str, port: int) -> list[trio.SocketListener]:
     except OSError as error:
         where = host_port(host, port)
         raise ListenError(error.errno, f"cannot listen on {where}: {error.strerror or error}") from None
+    if port == 0:
+        # A name with several addresses got a port for each; a node has one.
+        for other in listeners[1:]:
+            other.socket.close()
+        del listeners[1:]
+    return listeners
 
 
 def _app(

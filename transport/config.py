@@ -19,6 +19,7 @@ import attrs
 from ..actors import Limits
 from .errors import ConfigError
 from .hosts import is_loopback
+from .keys import FileKeys
 
 __all__ = ["Config", "dev_key", "load_config"]
 
@@ -28,12 +29,16 @@ KEY_BYTES = 32
 
 @attrs.frozen(kw_only=True)
 class Config:
-    """How `serve` runs. `key` is the HS256 secret; `folder` is where `callboard.toml` was found, if it was."""
+    """How `serve` runs.
+
+    `key` is the HS256 secret, or the file that the keys come from; `folder` is where `callboard.toml` was found, if it
+    was.
+    """
 
     app: str
     host: str = "127.0.0.1"
     port: int = 8765
-    key: bytes | None = attrs.field(default=None, repr=False)
+    key: bytes | FileKeys | None = attrs.field(default=None, repr=False)
     origins: tuple[str, ...] = ()
     dev: bool = False
     limits: Limits = attrs.field(factory=Limits)
@@ -123,7 +128,7 @@ def _read_key(path: Path) -> bytes:
     return key
 
 
-def _key(key_file: object, in_environment: str | None) -> bytes | None:
+def _key(key_file: object, in_environment: str | None) -> bytes | FileKeys | None:
     if in_environment:
         try:
             key = bytes.fromhex(in_environment.strip())
@@ -134,11 +139,7 @@ def _key(key_file: object, in_environment: str | None) -> bytes | None:
         return key
     if key_file is None:
         return None
-    path = Path(str(key_file))
-    try:
-        return _read_key(path)
-    except OSError as error:
-        raise ConfigError(f"key_file {path} cannot be read: {error.strerror}") from None
+    return FileKeys(Path(str(key_file)))
 
 
 def _read_file(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:

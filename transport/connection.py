@@ -253,6 +253,7 @@ class Connection:
         with trio.move_on_after(self._limits.close_seconds, shield=True):
             await self._ws.aclose(code, reason)
             await read_to_end.wait()
+            await self._outbox.wait_written()
             await linger(self._stream, self._limits.close_seconds)
 
     def _crashed(self, error: Exception) -> None:
@@ -518,11 +519,14 @@ class Connection:
 
     def goaway(self, in_ms: int, by_ms: int) -> None:
         """Ask the client to connect anew; before its welcome it is closed at once."""
-        refused = self._protocol.draining()
-        if refused is not None:
-            self._close(refused.code, refused.reason)
-        elif self._verdict is None:
-            self._send(encode(Goaway(reason="draining", in_ms=in_ms, by_ms=by_ms)))
+        try:
+            refused = self._protocol.draining()
+            if refused is not None:
+                self._close(refused.code, refused.reason)
+            elif self._verdict is None:
+                self._send(encode(Goaway(reason="draining", in_ms=in_ms, by_ms=by_ms)))
+        except Exception as error:  # noqa: BLE001 - the fence: all others are to be told too
+            self._crashed(error)
 
     def end(self, code: CloseCode) -> None:
         """Close the connection for a reason of the node's."""

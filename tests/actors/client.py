@@ -116,7 +116,7 @@ class Client:
         for asked in list(self.asked.values()):
             if not self.final(asked.id):
                 await self._send(asked)
-        return True
+        return self.wire is wire  # it may be cut again by now
 
     def _welcome(self, attached: Attached) -> None:
         self.modes.append(attached.mode)
@@ -142,9 +142,14 @@ class Client:
         if wire is self.wire:
             self.wire = None
             wire.leave()
-            comes_back = self.stays and reason is not CloseReason.SUPERSEDED
-            if comes_back and not self.connecting and not self.world.ended:
-                self.world.nursery.start_soon(self.connect)
+            if self.stays and reason is not CloseReason.SUPERSEDED:
+                self.come()
+
+    def come(self) -> None:
+        """Connect soon, unless it is connected, or about to be."""
+        if self.wire is None and not self.connecting and not self.world.ended:
+            self.connecting = True
+            self.world.nursery.start_soon(self.connect)
 
     # -- records ------------------------------------------------------------------------------------------------------
 
@@ -240,6 +245,7 @@ class Wire:
         self._failures = 0
         self._cursor = 0
         self._reading = False
+        self._attaching = trio.CancelScope()
 
     async def attach(self, start: StartFrom) -> tuple[Route, Attached]:
         """Attach; again if the session failed while the answer was on its way."""
@@ -259,6 +265,8 @@ class Wire:
         """End it."""
         self.closed = True
         self._log = None
+        # A question that is still on its way must not attach what is closed.
+        self._attaching.cancel()
         if self.route is not None:
             self.route.ref.notify(Detach(self))
 
@@ -289,14 +297,16 @@ class Wire:
     async def _attach_again(self, failure: int) -> None:
         assert self._attached is not None
         before = self._attached.log.epoch
+        attaching = self._attaching = trio.CancelScope()
         try:
-            with trio.fail_after(20):
+            with attaching, trio.fail_after(20):
                 route, attached = await self.attach(StartFrom(epoch=before, seq=self.client.applied))
         except (SessionQuarantined, StoreUnavailable, trio.TooSlowError, Killed):
             self.client.cut(self, None)
             return
         if self.closed:
-            self.leave()
+            if not attaching.cancelled_caught:
+                self.leave()  # the answer was here already
             return
         if failure != self._failures:
             return

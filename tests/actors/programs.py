@@ -206,12 +206,15 @@ class Machine:
                 self._client(step).stays = False
                 self._client(step).leave()
             case Come():
-                self._come(self._client(step))
+                client = self._client(step)
+                client.stays = True
+                client.come()
             case Dream():
                 client = self._client(step)
                 client.leave()
-                client.dreamt = 7
-                self._come(client)
+                client.dreamt = 10_000
+                client.stays = True
+                client.come()
             case Count():
                 await self._client(step).command("count", {})
             case Publish():
@@ -234,11 +237,6 @@ class Machine:
             case GoWrong():
                 world.journal.faults[step.operation, world.journal.counts[step.operation] + step.ahead] = step.fault
 
-    def _come(self, client: Client) -> None:
-        client.stays = True
-        if client.wire is None and not client.connecting:
-            self.world.nursery.start_soon(client.connect)
-
     async def _publish(self, user: str) -> None:
         try:
             await self.world.publish(user, "x.said", {"user": user})
@@ -259,8 +257,8 @@ class Machine:
         """Let the weather clear, have everybody back, and wait for all work to end."""
         self.world.journal.heal()
         for client in self.clients.values():
-            self._come(client)
-            client.resume()
+            client.stays = True
+            client.come()
         limits = self.world.limits
         await trio.sleep(limits.run_seconds + 2 * limits.quarantine_seconds + 4 * limits.store_seconds)
         for client in self.clients.values():

@@ -60,7 +60,7 @@ class Scripted(Agent):
                     raise
             case "linger":
                 with trio.CancelScope(shield=True):
-                    await trio.sleep(4)
+                    await trio.sleep(2)
                     await self.talk_on()
             case "crowd":
                 async with trio.open_nursery() as nursery:

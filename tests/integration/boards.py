@@ -93,12 +93,12 @@ class Visitors:
     """The clients of one test, whose sockets are closed at its end."""
 
     def __init__(self, board: callboard.Board) -> None:
-        self._board = board
+        self.board = board
         self.peers: list[Peer] = []
 
     async def connect(self, **options: Any) -> Peer:
         """Open a WebSocket."""
-        peer = await Peer.connect(self._board.port, **options)
+        peer = await Peer.connect(self.board.port, **options)
         self.peers.append(peer)
         return peer
 
@@ -107,7 +107,7 @@ class Visitors:
     ) -> Peer:
         """A connection that was welcomed; its welcome is `peer.welcome`."""
         peer = await self.connect(**(options or {}))
-        peer.commands = (await peer.hello(await self._board.ticket(user), f"{device:032x}", **hello))["last_id"]
+        peer.commands = (await peer.hello(await self.board.ticket(user), f"{device:032x}", **hello))["last_id"]
         return peer
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["NodeProcess", "node_process"]
+__all__ = ["REPOSITORY", "NodeProcess", "node_process"]
 
 REPOSITORY = Path(__file__).parent.parent.parent
 # A machine under load takes its time to import; what takes longer than this hangs.

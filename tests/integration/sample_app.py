@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+from functools import partial
 
 import trio
 
 from callboard import Agent, App, Message
 
 __all__ = ["Fails", "Steps", "Talks", "Waits", "board"]
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 class Steps(Agent):
@@ -18,9 +23,7 @@ class Steps(Agent):
         await self.emit("agent_thinking", {"text": f"{len(message.history)} messages came before"})
         for step in range(3):
             text = f"{message.text}/{step}"
-            digest = await self.tool(
-                "digest", {"text": text}, lambda text=text: hashlib.sha256(text.encode()).hexdigest()
-            )
+            digest = await self.tool("digest", {"text": text}, partial(_digest, text))
             receipt = await self.emit("agent_delta", {"text": digest})
             await receipt
         return f"{message.user} asked: {message.text}"

@@ -87,7 +87,7 @@ def steered_node() -> Iterator[SteeredNode]:
     def run() -> None:
         try:
             trio.run(node._serve, ready)
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - raised again on the test's thread
             failed.append(error)
             ready.set()
 

@@ -53,7 +53,7 @@ async def test_an_agent_is_killed() -> None:
 
 
 async def test_a_session_is_killed() -> None:
-    """It comes back at its old address, closes the run that was open, and its connections notice nothing."""  # S6, A6, S11
+    """It comes back at its address, closes the open run, and its connections notice nothing."""  # S6, A6, S11
     async with open_board(AGENTS, store_seconds=0.3) as board, visitors(board) as guests:
         other = await guests.enter("other")
         devices = [await guests.enter("victim", number) for number in (1, 2)]

@@ -1,4 +1,4 @@
-"""The demo's page in a real browser: a question and its answer, through reloads, cuts, closed tabs and the stop button."""
+"""The demo's page in a real browser: a question and its answer, through reloads, cuts, closed tabs and stops."""
 
 from __future__ import annotations
 

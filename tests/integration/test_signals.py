@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import signal
 import socket
+import subprocess
+import sys
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -15,7 +17,7 @@ from joserfc import jwt
 from joserfc.jwk import OctKey
 
 from tests.integration.boards import ask_http
-from tests.integration.node_process import NodeProcess, node_process
+from tests.integration.node_process import REPOSITORY, NodeProcess, node_process
 from tests.transport.peer import Peer
 
 GET = b"GET %s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
@@ -38,6 +40,7 @@ async def ticket(folder: Path, port: int, user: str) -> str:
 
 
 def port_of(node: NodeProcess) -> int:
+    """Where it serves."""
     return int(node.url.rpartition(":")[2])
 
 
@@ -79,7 +82,7 @@ def test_a_node_that_is_asked_to_end(tmp_path: Path, number: int) -> None:
 
         trio.run(watch)
         assert node.wait() == 0
-        assert node.wait_line("drained: 1 connection closed, 0 runs finished, 1 run cut short")
+        node.wait_line("drained: 1 connection closed, 0 runs finished, 1 run cut short")
         assert is_free(port)
 
 
@@ -91,7 +94,7 @@ def test_a_node_without_work_ends_at_once(tmp_path: Path) -> None:
         node.signal(signal.SIGTERM)
         assert node.wait() == 0
         assert perf_counter() - began < 5
-        assert node.wait_line("drained: 0 connections closed, 0 runs finished$")
+        node.wait_line("drained: 0 connections closed, 0 runs finished$")
 
 
 def test_a_second_signal_ends_the_drain(tmp_path: Path) -> None:
@@ -114,7 +117,7 @@ def test_a_second_signal_ends_the_drain(tmp_path: Path) -> None:
 
         trio.run(watch)
         assert node.wait() == 0
-        assert node.wait_line("stopping at once")
+        node.wait_line("stopping at once")
         assert is_free(port)
 
 
@@ -163,7 +166,45 @@ def test_the_log_has_one_line_for_each_thing_and_no_content(tmp_path: Path) -> N
         r"connection \w{16} from 127.0.0.1 to session - ended: 4302$",
         r"GET /v1/sessions refused: 401$",
     ):
-        assert node.wait_line(pattern)
+        node.wait_line(pattern)
     everything = "\n".join(node.lines)
     assert not any(secret in everything for secret in ("private", "a-forged-one", "a-bad-token"))
     assert "Traceback" not in everything
+
+
+EMBEDDED = """
+import sys, trio, callboard
+from tests.integration.sample_app import board as app
+
+async def main():
+    async with callboard.open(app, port=0, key=bytes(range(32))) as board:
+        print(board.port, await board.ticket("ada"), flush=True)
+        await board.wait_closed()
+
+trio.run(main)
+"""
+
+
+def test_ctrl_c_in_a_program_that_embeds_a_board() -> None:
+    """KeyboardInterrupt after an ordered end: the client sees its run's terminal and 4200."""  # S6, A8
+    command = [sys.executable, "-c", EMBEDDED]
+    with subprocess.Popen(
+        command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        port, ticket = process.stdout.readline().split()
+
+        async def watch() -> None:
+            peer = await Peer.connect(int(port))
+            async with peer.stream:
+                await peer.hello(ticket)
+                run = await peer.ask("hold on", "waits")
+                await peer.until_record("tool_executing")
+                process.send_signal(signal.SIGINT)
+                assert (await peer.end_of(run))["type"] == "agent_error"
+                assert await peer.closed() == 4200
+
+        trio.run(watch)
+        _, errors = process.communicate(timeout=60)
+        assert errors.rstrip().endswith("KeyboardInterrupt")
+        assert process.returncode == -signal.SIGINT

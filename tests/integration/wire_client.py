@@ -80,7 +80,7 @@ async def _open(url: str, origin: str | None) -> ClientConnection:
 
 
 async def open_refused(url: str, ticket: str, *, origin: str | None = None) -> int:
-    """Say hello with a ticket that should not be good; gives the close code. Raises AssertionError if it is welcomed."""
+    """Say hello with a ticket that should not be good; gives the close code. AssertionError if it is welcomed."""
     socket = await _open(url, origin)
     try:
         await socket.send(json.dumps({"t": "hello", "ticket": ticket, "device": secrets.token_hex(16), "client": "x"}))
@@ -121,7 +121,7 @@ class Device:
         answer = await get_ticket(self.url, self.token)
         self.last_ticket, session = answer["ticket"], answer["session"]
         self._socket = socket = await _open(answer["url"], None)
-        hello = {"t": "hello", "ticket": self.last_ticket, "device": self.id, "client": "golden path"}
+        hello: Map = {"t": "hello", "ticket": self.last_ticket, "device": self.id, "client": "golden path"}
         if self.epoch:
             hello["start"] = {"epoch": self.epoch, "seq": self.applied}
         elif start is not None:

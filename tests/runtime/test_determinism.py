@@ -66,6 +66,9 @@ def run(seed: int, schedule: int) -> list[str]:
     """The trace of a random program: the program by `seed`, trio's own choices by `schedule`."""
     trace: list[str] = []
 
+    def note_end(name: str, reason: BaseException | None) -> None:
+        trace.append(f"{name} is gone: {reason!r}")
+
     async def main() -> None:
         random = Random(seed)
         refs: dict[str, Ref[Any]] = {}
@@ -75,7 +78,7 @@ def run(seed: int, schedule: int) -> list[str]:
             for name in "abcdef":
                 spec = ChildSpec(name, partial(Wild, name, Random(random.random()), refs, trace))
                 refs[name] = await parent.ask_async(spec)
-                refs[name].when_gone(lambda reason, name=name: trace.append(f"{name} is gone: {reason!r}"))
+                refs[name].when_gone(partial(note_end, name))
             for name in sorted(refs):
                 refs[name].tell_if_alive(12)
             await trio.sleep(60)

@@ -68,7 +68,7 @@ def test_no_instruction_at_which_ctrl_c_leaves_an_actor_deaf(operation: str) -> 
 
         class Hearing(Worker):
             def on_stop(self) -> None:
-                self.log.append("stopped")
+                self.log.append(("stopped",))
 
         async def main(tracer: Tracer = tracer, log: list[Any] = log, ends: list[float] = ends) -> None:
             try:
@@ -92,7 +92,7 @@ def test_no_instruction_at_which_ctrl_c_leaves_an_actor_deaf(operation: str) -> 
         if tracer_ran_out(main, tracer):
             assert at > 10
             return
-        assert "stopped" in log
+        assert ("stopped",) in log
         assert operation == "stop" or ("handle", "are you there?") in log
         assert ends == [0]
 

@@ -28,7 +28,9 @@ from tests.runtime.kit import Log, Parent, Raise, Sleep, Worker, never, spawn_ch
 
 # Seconds between failures, who fails, and how.
 failures = st.lists(
-    st.tuples(st.integers(0, 6), st.integers(0, 2), st.sampled_from(["tell", "ask", "slow", "kill"])), max_size=12
+    st.tuples(st.sampled_from([0, 1, 2, 6]), st.integers(0, 2), st.sampled_from(["tell", "ask", "slow", "kill"])),
+    min_size=4,
+    max_size=12,
 )
 
 
@@ -57,7 +59,7 @@ async def _fail_slowly(worker: Worker) -> None:
 @given(
     failures=failures,
     strategy=st.sampled_from(Strategy),
-    restarts=st.tuples(*[st.sampled_from(Restart)] * 3),
+    restarts=st.tuples(*[st.sampled_from([Restart.PERMANENT, *Restart])] * 3),
     intensity=st.integers(0, 3),
     schedule=st.random_module(),
 )
@@ -350,6 +352,24 @@ async def test_a_restart_that_fails_to_start_counts_as_a_failure() -> None:
             ("system/flaky", 3),
             ("system/flaky/child", 0),
         ]
+
+
+async def test_a_restarted_supervisor_begins_with_an_empty_window() -> None:
+    """Else it would give up at its children's first failure, and take its own supervisor with it."""
+    children: list[Ref[Any]] = []
+
+    class Nest(Parent):
+        def on_start(self) -> None:
+            children.append(self.start_child(ChildSpec("child", Worker)))
+
+    async with open_system() as system:
+        await system.spawn(lambda: Nest(Supervision(intensity=1, period_seconds=60)), id="nest")
+        started = []
+        for _ in range(5):
+            children[-1].kill()
+            await settle(system)
+            started.append(len(children))
+        assert started == [1, 2, 2, 3, 3]
 
 
 async def test_a_supervisor_starts_its_children_in_order_and_again_after_its_restart() -> None:

@@ -1,5 +1,7 @@
 """Timers against a model with a sorted list, in virtual time."""
 
+from functools import partial
+
 import trio
 from hypothesis import given
 from hypothesis import strategies as st
@@ -24,14 +26,16 @@ async def test_timers_fire_once_in_order_unless_cancelled(steps: list[tuple[str,
     pending: dict[int, float] = {}
     timers: list[Timer] = []
     expected: list[tuple[float, int]] = []
+
+    def fire(name: int) -> None:
+        fired.append((trio.current_time(), name))
+
     async with open_system() as system:
         await settle(system)
         for step, number in steps:
             if step == "set":
                 name = len(timers)
-                timers.append(
-                    system.timers.call_later(number, lambda name=name: fired.append((trio.current_time(), name)))
-                )
+                timers.append(system.timers.call_later(number, partial(fire, name)))
                 pending[name] = trio.current_time() + number
             elif step == "cancel" and number < len(timers):
                 timers[number].cancel()

@@ -1,5 +1,6 @@
 """A9: whoever watches is told once, with the reason, when an actor is gone for good; a restart is no death."""
 
+from functools import partial
 from typing import Any
 
 import trio
@@ -46,9 +47,9 @@ async def test_a_watcher_is_told_exactly_once(steps: list[tuple[str, int]], rest
         _, ref = await spawn_child(system, supervision, Worker)
         watchers: list[Ref[Any]] = []
         for n in range(3):
-            watchers.append(await system.spawn(lambda n=n: Watcher(logs[n]), id=f"watcher {n}"))
+            watchers.append(await system.spawn(partial(Watcher, logs[n]), id=f"watcher {n}"))
         watching = [False, False, False]
-        dead: str | None = None
+        dead = death = ""
         left, own = restarts, 3
         for time, (step, n) in enumerate(steps, start=1):
             await trio.sleep_until(time)

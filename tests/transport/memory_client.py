@@ -85,7 +85,7 @@ async def ask(
         while True:
             event = client.next_event()
             if event is h11.NEED_DATA:
-                client.receive_data(await ours.receive_some())
+                client.receive_data(bytes(await ours.receive_some()))
             elif isinstance(event, h11.Response):
                 response = event
             elif isinstance(event, h11.Data):

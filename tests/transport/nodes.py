@@ -63,6 +63,7 @@ class Node:
 
 @asynccontextmanager
 async def open_node(**options: Any) -> AsyncIterator[Node]:
+    """A node; the options are those of `callboard.open`."""
     options = {"agents": {"echo": Echo}, **options}
     async with open_board(**options) as board, trio.open_nursery() as nursery:
         yield Node(board, nursery)
@@ -70,8 +71,10 @@ async def open_node(**options: Any) -> AsyncIterator[Node]:
 
 
 def say(id: int, text: str) -> Message:
+    """A user's message."""
     return {"t": "command", "id": id, "op": "user_message", "data": {"text": text}}
 
 
 def seqs(peer: Peer) -> list[int]:
+    """What a peer has got so far."""
     return [record["seq"] for record in peer.records]

@@ -195,7 +195,7 @@ class Peer:
             if isinstance(event, Response):
                 self._response = event
             elif isinstance(event, Frame) and event.opcode is Opcode.TEXT:
-                self._messages.append(json.loads(event.data))
+                self._messages.append(json.loads(bytes(event.data)))
         if not data and self._response is None:
             raise ConnectionError("the server ended the connection before it answered")
         await self._flush()

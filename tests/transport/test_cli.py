@@ -32,6 +32,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def run(*arguments: str, **environ: str) -> Result:
+    """Run a command."""
     return CliRunner().invoke(main, arguments, env=environ)
 
 

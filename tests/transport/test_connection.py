@@ -28,7 +28,7 @@ def no_errors(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     assert all("ZeroDivisionError" in error for error in errors), errors
 
 
-# -- hello and welcome ----------------------------------------------------------------------------------------------------
+# -- hello and welcome -------------------------------------------------------------------------------------------------
 
 
 async def test_welcome_tells_all_that_a_client_needs() -> None:
@@ -228,7 +228,7 @@ async def test_who_leaves_while_it_waits_for_its_welcome() -> None:
         await node.enter()
 
 
-# -- records --------------------------------------------------------------------------------------------------------------
+# -- records -----------------------------------------------------------------------------------------------------------
 
 
 async def test_an_old_backlog_is_read_from_the_journal() -> None:
@@ -259,7 +259,8 @@ async def test_what_cannot_be_had_is_declared() -> None:
         await peer.send(say(1, "50"))
         await peer.until_record("agent_completed")
         await wait_all_tasks_blocked()
-        seen, gaps = [], []
+        seen: list[int] = []
+        gaps = []
         while not seen or seen[-1] < 52:
             message = await slow.receive()
             if message["t"] == "gap":
@@ -359,7 +360,7 @@ async def test_a_client_that_leaves_a_session_with_a_full_mailbox() -> None:
         journal.release()
 
 
-# -- commands -------------------------------------------------------------------------------------------------------------
+# -- commands ----------------------------------------------------------------------------------------------------------
 
 
 async def test_commands_without_result_are_bounded() -> None:
@@ -394,7 +395,7 @@ async def test_a_closed_socket_cancels_no_run() -> None:
         assert seqs(again) == [1, 2]
 
 
-# -- heartbeat ------------------------------------------------------------------------------------------------------------
+# -- heartbeat ---------------------------------------------------------------------------------------------------------
 
 
 async def test_a_silent_client_is_asked_and_then_closed() -> None:
@@ -452,7 +453,7 @@ async def test_a_client_that_never_answers_a_close() -> None:
         assert done == [started + 2]
 
 
-# -- bugs -----------------------------------------------------------------------------------------------------------------
+# -- bugs --------------------------------------------------------------------------------------------------------------
 
 
 async def test_a_bug_in_one_connection_touches_no_other(caplog: pytest.LogCaptureFixture) -> None:

@@ -28,6 +28,7 @@ class Obedient(callboard.Agent):
 
 
 def obedient() -> type[Obedient]:
+    """The agent, with gates of one test's own."""
     return type("Obedient", (Obedient,), {"gates": {"soon": trio.Event(), "never": trio.Event()}})
 
 

@@ -2,137 +2,244 @@
 
 from __future__ import annotations
 
-import json
+import io
 import os
+import signal
 import sys
-from collections.abc import Callable
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import ExitStack
+from functools import partial
 
-import attrs
 import trio
 from rich.markup import escape
 
-from ..client import Client, CommandFailed, SessionClosed, TicketDenied, Unreachable, connect
-from ..protocol import WireRecord
+from ..client import (
+    Client,
+    CommandFailed,
+    Item,
+    Reset,
+    SessionClosed,
+    TicketDenied,
+    TooManyCommands,
+    Unreachable,
+    WireRecord,
+    connect,
+)
 from .console import err, out
+from .story import TERMINALS, Line, Story, clean
+from .terminal import KeyReader, LineReader, LiveScreen, PlainScreen, Screen
 
 __all__ = ["run_attach"]
 
-TERMINALS = ("agent_completed", "agent_error", "agent_cancelled")
-HELP = "[dim]Type a message. /stop cancels the newest run, /quit leaves (so does Ctrl-D); runs go on without you.[/]"
+# Who names a node that is not there wants to know soon; a node that was there may come back.
+FIRST_SECONDS = 5.0
+# A connection that is back sooner was not missed.
+MISSED_SECONDS = 1.0
+# Messages that were typed and wait to be accepted.
+MAX_UNSENT = 16
+HELP = "Type a message. /stop cancels the newest run, /quit or Ctrl-D leaves; runs go on without you."
+STDIN = 0
 
 
-@attrs.define
-class _Screen:
-    """Turns records into lines; knows which run is streaming text."""
-
-    newest_run: str | None = None
-    streaming: str | None = None
-    ended: dict[str, str] = attrs.field(factory=dict)
-
-    def show(self, record: WireRecord) -> None:
-        """Print one record."""
-        data: dict[str, Any] = record.data if isinstance(record.data, dict) else {}
-        if record.type != "agent_delta" and self.streaming is not None:
-            out.print()
-            self.streaming = None
-        match record.type:
-            case "agent_started":
-                self.newest_run = record.run
-                out.print(f"[bold cyan]you[/]  {escape(str(data.get('input')))}")
-            case "agent_thinking":
-                out.print(f"[dim italic]     {escape(str(data.get('text')))}[/]")
-            case "tool_executing":
-                arguments = json.dumps(data.get("arguments"), ensure_ascii=False)
-                out.print(f"[dim]     {escape(str(data.get('tool')))}[/] {escape(_short(arguments))}")
-            case "tool_completed":
-                mark = "[green]done[/]" if data.get("ok") else "[red]failed[/]"
-                out.print(f"[dim]     {escape(str(data.get('tool')))}[/] {mark} [dim]{data.get('duration_ms')} ms[/]")
-            case "agent_delta":
-                if self.streaming != record.run:
-                    out.print("[bold green]agent[/]")
-                self.streaming = record.run
-                out.print(escape(str(data.get("text"))), end="", soft_wrap=True)
-            case "agent_completed":
-                self._ended(record, "completed")
-                out.print(f"[dim]     completed in {data.get('duration_ms')} ms[/]")
-            case "agent_error":
-                self._ended(record, "error")
-                out.print(f"[red]     {escape(str(data.get('code')))}: {escape(str(data.get('message')))}[/]")
-            case "agent_cancelled":
-                self._ended(record, "cancelled")
-                out.print("[yellow]     cancelled[/]")
-            case other:
-                out.print(f"[dim]     {escape(other)} {escape(_short(json.dumps(data, ensure_ascii=False)))}[/]")
-
-    def _ended(self, record: WireRecord, how: str) -> None:
-        if record.run is not None:
-            self.ended[record.run] = how
+class Lost(Exception):
+    """What was asked for cannot be waited for any more."""
 
 
 def run_attach(url: str, token: Callable[[], str], session: str, say: str | None, last: int) -> int:
-    """Attach until the user leaves, or until the answer to `say` is there; gives the exit code."""
+    """Attach until the user leaves, or until the answer to `say` is there; gives the exit code.
+
+    What the token's source raises is raised.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a letter that the terminal does not have is no reason to end
     try:
-        return trio.run(_attach, url, token, session, say, last)
-    except (SessionClosed, TicketDenied, Unreachable) as error:
-        err.print(f"[bold red]callboard:[/] {escape(str(error))}", soft_wrap=True)
+        return trio.run(_Attach(url, token, session, say, last).run)
+    except (SessionClosed, TicketDenied, Unreachable, CommandFailed, Lost) as error:
+        err.print(f"[bold red]callboard:[/] {escape(clean(str(error)))}", soft_wrap=True)
         return 1
     except KeyboardInterrupt:
-        return 130
+        return 128 + signal.SIGINT
 
 
-async def _attach(url: str, token: Callable[[], str], session: str, say: str | None, last: int) -> int:
-    async with connect(url, token=token, session=session, start=last, client="callboard attach") as client:
-        screen = _Screen()
-        if say is not None:
-            return await _say_once(client, screen, say)
-        out.print(f"[bold]callboard[/] {escape(url)}, session [bold]{escape(session)}[/]")
-        out.print(HELP)
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(_show_all, client, screen)
-            await _type(client, screen)
-            nursery.cancel_scope.cancel()
-    return 0
+class _Attach:
+    def __init__(self, url: str, token: Callable[[], str], session: str, say: str | None, last: int) -> None:
+        self._url = url
+        self._token = token
+        self._session = session
+        self._say = say
+        self._last = last
+        self._story = Story()
+        self._keys: KeyReader | None = None
+        self._screen: Screen = PlainScreen(out, err)
+        self._unsent = 0
+        self._runs: set[str] = set()
+        self._changed = trio.Event()
+        self._code = 0
 
+    async def run(self) -> int:
+        """Until the end, or SIGINT or SIGTERM; gives the exit code."""
+        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals, ExitStack() as stack:
+            self._set_up(stack)
+            await _until_one_ends(partial(self._until_signal, signals), self._attach)
+        return self._code
 
-async def _show_all(client: Client, screen: _Screen) -> None:
-    async for record in client:
-        screen.show(record)
-
-
-async def _say_once(client: Client, screen: _Screen, text: str) -> int:
-    try:
-        run = await client.send(text)
-    except CommandFailed as error:
-        err.print(f"[bold red]callboard:[/] {escape(str(error))}")
-        return 1
-    async for record in client:
-        if record.run == run:
-            screen.show(record)
-            if record.type in TERMINALS:
-                return 0 if record.type == "agent_completed" else 1
-    raise AssertionError("unreachable: a client's records have no end")
-
-
-async def _type(client: Client, screen: _Screen) -> None:
-    while True:
-        # A read of the terminal cannot be cancelled, so its thread is left behind when this ends; it is a daemon.
-        line = await trio.to_thread.run_sync(sys.stdin.readline, abandon_on_cancel=True)
-        text = line.strip()
-        if not line or text == "/quit":
+    def _set_up(self, stack: ExitStack) -> None:
+        """Choose the screen, and take the terminal if it is one."""
+        if not (sys.stdout.isatty() and out.is_terminal and not out.is_dumb_terminal):
             return
+        if self._say is None and os.isatty(STDIN):
+            self._keys = KeyReader(STDIN, lambda: live.refresh())
+            stack.enter_context(self._keys.open())
+        keys = self._keys
+        live = LiveScreen(out, None if keys is None else lambda: (keys.editor.text, keys.editor.cursor))
+        self._screen = live
+        self._story = Story(live.fold)
+        stack.enter_context(live.open())
+
+    async def _until_signal(self, signals: AsyncIterator[int]) -> None:
+        async for number in signals:
+            self._code = 128 + number
+            return
+
+    async def _token_in_thread(self) -> str:
+        # It may be a command that asks a login service; the terminal is to go on meanwhile.
+        return await trio.to_thread.run_sync(self._token, abandon_on_cancel=True)
+
+    async def _attach(self) -> None:
+        async with connect(
+            self._url,
+            token=self._token_in_thread,
+            session=self._session,
+            start=self._last,
+            client="callboard attach",
+        ) as client:
+            with trio.move_on_after(FIRST_SECONDS):
+                await client.wait_connected()
+            if not client.connected:
+                raise Unreachable(f"no connection within {FIRST_SECONDS:g} seconds: {client.trouble}")
+            work = self._say_once if self._say is not None else self._talk
+            await _until_one_ends(partial(work, client), partial(self._watch, client))
+
+    async def _watch(self, client: Client) -> None:
+        """Say when the connection is missed."""
+        while True:
+            await client.wait_disconnected()
+            with trio.move_on_after(MISSED_SECONDS):
+                await client.wait_connected()
+            if not client.connected:
+                self._screen.status(f"no connection ({client.trouble}); trying again")
+                await client.wait_connected()
+                self._screen.status("")
+
+    # -- one message --------------------------------------------------------------------------------------------------
+
+    async def _say_once(self, client: Client) -> None:
+        assert self._say is not None
         try:
-            if text == "/stop":
-                if screen.newest_run is None or screen.newest_run in screen.ended:
-                    out.print("[dim]     no run is open[/]")
+            run = await client.send(self._say)
+        except (ValueError, TooManyCommands) as error:
+            raise CommandFailed("bad_command", str(error), retry=False) from None
+        resets = client.statistics().resets
+        async for item in client.everything():
+            if isinstance(item, Reset) and client.statistics().resets > resets:
+                raise Lost("the node has another history than before; what became of the message is not known")
+            if isinstance(item, WireRecord) and item.run == run:
+                self._show(item)
+                if item.type in TERMINALS:
+                    self._code = 0 if item.type == "agent_completed" else 1
+                    return
+
+    # -- a conversation -----------------------------------------------------------------------------------------------
+
+    async def _talk(self, client: Client) -> None:
+        if self._keys is not None:
+            head = Line("", f"callboard  {clean(self._url)}  session {clean(self._session)}", "bold")
+            self._screen.show([head, Line("", HELP, "dim")], ())
+        typed, typing = trio.open_memory_channel[str](MAX_UNSENT)
+        await _until_one_ends(
+            partial(self._show_all, client), partial(self._send_all, client, typing), partial(self._type, typed)
+        )
+
+    async def _show_all(self, client: Client) -> None:
+        async for item in client.everything():
+            self._show(item)
+
+    def _show(self, item: Item) -> None:
+        lines = self._story.tell(item)
+        self._screen.show(lines, self._story.partial())
+        if isinstance(item, Reset) and self._runs:
+            self._runs.clear()
+            self._code = 1
+            self._tell()
+        elif isinstance(item, WireRecord) and item.run in self._runs and item.type in TERMINALS:
+            self._ended(item.run, item.type)
+
+    def _ended(self, run: str, how: str) -> None:
+        self._runs.discard(run)
+        if how != "agent_completed" and self._keys is None:
+            self._code = 1
+        self._tell()
+
+    async def _type(self, typed: trio.MemorySendChannel[str]) -> None:
+        """Take what is typed; at the end of a pipe wait for what came of it."""
+        reader = LineReader(STDIN) if self._keys is None else self._keys
+        while not reader.ended:
+            for line in await reader.read():
+                if line.strip() == "/quit":
+                    return
+                if line.strip():
+                    self._unsent += 1
+                    await typed.send(line.strip())
+        if self._keys is None and not os.isatty(STDIN):
+            while self._unsent or self._runs:
+                await self._changed.wait()
+
+    async def _send_all(self, client: Client, typing: trio.MemoryReceiveChannel[str]) -> None:
+        async for text in typing:
+            try:
+                if text == "/stop":
+                    await self._stop(client)
                 else:
-                    await client.cancel(screen.newest_run)
-            elif text:
-                await client.send(text)
-        except (CommandFailed, ValueError) as error:
-            out.print(f"[red]     {escape(str(error))}[/]")
+                    run = await client.send(text)
+                    how = self._story.ended.get(run)
+                    self._runs.add(run)
+                    if how is not None:
+                        self._ended(run, how)
+            except (CommandFailed, ValueError, TooManyCommands) as error:
+                self._note(str(error), "red")
+                self._code = 0 if self._keys is not None else 1
+            self._unsent -= 1
+            self._tell()
+
+    async def _stop(self, client: Client) -> None:
+        run = self._story.newest_run
+        if run is None:
+            self._note("no run is open", "dim")
+        else:
+            await client.cancel(run)
+
+    def _note(self, text: str, style: str) -> None:
+        self._screen.show([Line("", clean(text), style)], self._story.partial())
+
+    def _tell(self) -> None:
+        changed, self._changed = self._changed, trio.Event()
+        changed.set()
 
 
-def _short(text: str) -> str:
-    width = max(20, (out.width if os.isatty(sys.stdout.fileno()) else 120) - 30)
-    return text if len(text) <= width else text[: width - 1] + "…"
+async def _until_one_ends(*tasks: Callable[[], Awaitable[None]]) -> None:
+    """Run them until the first has ended. What it raised is raised, not wrapped into a group."""
+    raised: BaseException | None = None
+    async with trio.open_nursery() as nursery:
+
+        async def run(task: Callable[[], Awaitable[None]]) -> None:
+            nonlocal raised
+            try:
+                await task()
+            except (Exception, SystemExit) as error:  # noqa: BLE001 - raised again below; SystemExit: a broken pipe
+                raised = raised or error
+            nursery.cancel_scope.cancel()
+
+        for task in tasks:
+            nursery.start_soon(run, task)
+    if raised is not None:
+        raise raised

@@ -16,12 +16,14 @@ import rich_click as click
 from ..auth import Authenticator
 from ..config import dev_key, load_config
 from ..errors import ConfigError
+from ..verify import TEXT, Plan
 from .attach import run_attach
 from .console import clock, complain
 from .demo import run_demo
 from .serve import run_serve
 from .tickets import run_ticket
 from .tokens import token_source
+from .verify import run_verify
 
 __all__ = ["main"]
 
@@ -81,7 +83,9 @@ def demo(port: int | None, browser: bool, verbose: bool) -> None:
     help="A further origin whose pages may connect; may be repeated.",
 )
 @click.option(
-    "--key-file", metavar="FILE", help="The HS256 key that tokens are verified with: hex digits, file mode 0600."
+    "--key-file",
+    metavar="FILE",
+    help="The key that tokens are verified with: hex (mode 0600), PEM, or a JWKS.",
 )
 @click.option(
     "--dev", is_flag=True, default=None, help="Use a development key, minted at first use, and listen on loopback only."
@@ -111,7 +115,7 @@ def serve(
     \b
     [dim]Examples:[/]
       callboard serve --dev --app examples.librarian:board
-      CALLBOARD_KEY=$(openssl rand -hex 32) callboard serve --app platform:board --host 0.0.0.0
+      CALLBOARD_KEY=$(openssl rand -hex 32) callboard serve --app yourapp:board --host 0.0.0.0
     """
     flags = {"app": app, "host": host, "port": port, "origins": origins, "key_file": key_file, "dev": dev}
     with complain():
@@ -190,6 +194,55 @@ def ticket(user: str, url: str, session: str, token_command: str | None) -> None
     with complain():
         source = _source(token_command)
         sys.exit(run_ticket(_http_url(url), source(user), session))
+
+
+@main.command()
+@click.argument("url")
+@click.option("--users", type=click.IntRange(1), default=20, show_default=True, help="How many users at the same time.")
+@click.option("--devices", type=click.IntRange(1), default=2, show_default=True, help="How many devices each has.")
+@_session
+@click.option(
+    "--token-command",
+    metavar="CMD",
+    help="Prints a JWT for [bold]{user}[/] and [bold]{scope}[/]. [dim]\\[default: the development key][/]",
+)
+@click.option("--seed", type=int, metavar="N", help="Where sockets are cut and the like. [dim]\\[default: drawn][/]")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(0, min_open=True),
+    default=60.0,
+    show_default=True,
+    metavar="S",
+    help="How many seconds any single wait may take, as for the end of a run.",
+)
+@click.option("--text", default=TEXT, metavar="TEXT", help="What users say. [dim]\\[default: a plain question][/]")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of the table.")
+def verify(
+    url: str,
+    users: int,
+    devices: int,
+    session: str,
+    token_command: str | None,
+    seed: int | None,
+    timeout: float,
+    text: str,
+    as_json: bool,
+) -> None:
+    r"""Show from outside that a node keeps its laws.
+
+    Users of its own, new at each call, go through login, ticket, connection, message and events at the same time, and
+    what each of their devices sees is judged. Exit code 0 if all holds, 1 with the first evidence if not.
+
+    \b
+    [dim]Examples:[/]
+      callboard verify http://127.0.0.1:8765
+      callboard verify http://127.0.0.1:8765 --users 200 --token-command "./login.sh {user} {scope}"
+    """
+    with complain():
+        plan = Plan(
+            url=_http_url(url), users=users, devices=devices, session=session, text=text, timeout_seconds=timeout
+        )
+        sys.exit(run_verify(plan, token_command, lambda: dev_key(dev_folder(), os.urandom)[0], seed, as_json=as_json))
 
 
 def _http_url(url: str) -> str:

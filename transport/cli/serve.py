@@ -19,6 +19,7 @@ from ..api import Handler
 from ..board import Board, open_board
 from ..config import Config, dev_key
 from ..errors import ConfigError
+from ..keys import KeySource
 from .apps import load_app
 from .console import err, out, show_log
 
@@ -37,7 +38,7 @@ class Serving:
     app: App
     host: str
     port: int
-    key: bytes
+    key: bytes | KeySource
     origins: tuple[str, ...]
     limits: Limits
     announce: Callable[[Board], None]

@@ -2,34 +2,31 @@
 
 from __future__ import annotations
 
+import json
+
 import attrs
-import httpx
+import rich_click as click
 import trio
 from rich.markup import escape
 
-from ..client import TicketDenied, get_ticket
-from .console import err, out
+from ..client import NoTicketNow, Ticket, TicketDenied, ask_token, get_ticket
+from .console import err
+from .story import clean
 
 __all__ = ["run_ticket"]
 
-HTTP_SECONDS = 10.0
-
 
 def run_ticket(url: str, token: str, session: str) -> int:
-    """Print a ticket as JSON; gives the exit code."""
-    return trio.run(_ticket, url, token, session)
-
-
-async def _ticket(url: str, token: str, session: str) -> int:
-    async with httpx.AsyncClient(timeout=HTTP_SECONDS) as http:
-        try:
-            ticket = await get_ticket(http, url, token, session, None)
-        except TicketDenied as error:
-            err.print(f"[bold red]callboard:[/] {escape(str(error))}", soft_wrap=True)
-            return 1
-    if ticket is None:
-        why = f"{escape(url)} cannot be reached, or gives no tickets just now"
-        err.print(f"[bold red]callboard:[/] {why}", soft_wrap=True)
+    """Print a ticket as JSON, and nothing else; gives the exit code."""
+    try:
+        ticket = trio.run(_ticket, url, token, session)
+    except (TicketDenied, NoTicketNow, ValueError) as error:
+        err.print(f"[bold red]callboard:[/] {escape(clean(str(error)))}", soft_wrap=True)
         return 1
-    out.print_json(data=attrs.asdict(ticket))
+    # Not by rich, which would style it wherever a terminal is pretended. And ASCII only: no terminal obeys it.
+    click.echo(json.dumps(attrs.asdict(ticket), indent=2))
     return 0
+
+
+async def _ticket(url: str, token: str, session: str) -> Ticket:
+    return await get_ticket(url, await ask_token(token), session=session)

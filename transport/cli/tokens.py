@@ -10,6 +10,7 @@ from pathlib import Path
 from ..auth import Authenticator
 from ..errors import ConfigError
 from .console import clock
+from .story import clean
 
 __all__ = ["token_source"]
 
@@ -25,12 +26,15 @@ def token_source(command: str | None, key: Callable[[], bytes]) -> Callable[[str
         key: gives the development key, asked for only if there is no command.
 
     Raises:
-        ConfigError: when asked for a token: the command fails, or prints none.
+        ConfigError: the command cannot be read; or, when asked for a token, it fails or prints none.
     """
     if command is None:
         authenticator = Authenticator(key(), clock)
         return authenticator.token
-    words = shlex.split(command)
+    try:
+        words = shlex.split(command)
+    except ValueError as error:
+        raise ConfigError(f"--token-command is {command!r:.200}, which no shell would take: {error}") from None
     if not words:
         raise ConfigError("--token-command is empty; it has to print a JWT for {user}")
 
@@ -40,11 +44,18 @@ def token_source(command: str | None, key: Callable[[], bytes]) -> Callable[[str
             done = subprocess.run(
                 line, capture_output=True, text=True, timeout=TOKEN_COMMAND_SECONDS, check=False, cwd=Path.cwd()
             )
-        except (OSError, subprocess.TimeoutExpired) as error:
+        except subprocess.TimeoutExpired:
+            raise ConfigError(f"--token-command {line[0]!r} took more than {TOKEN_COMMAND_SECONDS} seconds") from None
+        except (OSError, ValueError) as error:
+            # ValueError: a NUL in the user's name, or an output that is no text.
             raise ConfigError(f"--token-command {line[0]!r} did not run: {error}") from None
         token = done.stdout.strip()
-        if done.returncode != 0 or not token:
-            raise ConfigError(f"--token-command {line[0]!r} ended with {done.returncode} and printed no token")
-        return token
+        if done.returncode == 0 and token and not any(character.isspace() for character in token):
+            return token
+        said = done.stderr.strip().splitlines()
+        what = "ended" if done.returncode else "printed no single token and ended"
+        raise ConfigError(
+            f"--token-command {line[0]!r} {what} with {done.returncode}{f': {clean(said[-1]):.200}' if said else ''}"
+        )
 
     return run

@@ -4,9 +4,11 @@
 
     Exception
     ├── SessionClosed        the node: it closed the session for good, with a code that says do not retry
-    ├── TicketDenied         the node: it gives no ticket for this token
+    ├── TicketDenied         the node: it gives no ticket, and will not when it is asked again
     ├── CommandFailed        the session: a command was answered with an error
-    └── Unreachable          the world: the node could not be reached for as long as was allowed
+    ├── Unreachable          the world: the node could not be reached for as long as was allowed
+    ├── TooManyCommands      this program: it has to wait for results first (of the wire protocol)
+    └── ClosedResourceError  this program: it has left the ``async with`` (of trio)
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ class SessionClosed(Exception):
     """The node closed the connection with a code that means: do not retry."""
 
     def __init__(self, code: int, reason: str) -> None:
-        super().__init__(f"closed with {code}: {reason}")
+        super().__init__(f"closed with {code}: {reason or 'no reason given'}")
         self.code = code
         self.reason = reason
 
@@ -33,7 +35,7 @@ class TicketDenied(Exception):
 
 
 class CommandFailed(Exception):
-    """A command got an error for an answer. With `retry` it may be sent again, as a new command."""
+    """A command got an error for an answer. With `retry` nothing was done, and it may be sent again as a new one."""
 
     def __init__(self, code: str, message: str, *, retry: bool) -> None:
         super().__init__(f"{code}: {message}")

@@ -1,0 +1,111 @@
+"""Nodes for the verification: a healthy one, and how a broken one is wired."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+from typing import Any
+
+import attrs
+import pytest
+import trio
+
+import callboard
+from callboard.actors import Journal, Registry, Session, SessionKey, SessionNode
+from callboard.transport.verify import Line
+from tests.integration.verify.lying import Lie, LyingStream
+
+__all__ = ["KEY", "Mutant", "Works", "open_node"]
+
+KEY = bytes(range(32))
+
+# A node is opened alone, as one broken class may stand in its module's place just then.
+_opening = trio.StrictFIFOLock()
+
+
+class Works(callboard.Agent):
+    """Thinks, uses two tools, one inside of the other, and answers in pieces. It takes its time, as work does."""
+
+    async def run(self, message: callboard.Message) -> str:
+        await self.emit("agent_thinking", {"text": "What is asked?"})
+        await self.tool("outer", {"words": len(message.text.split())}, partial(self.look_up, message))
+        for piece in ("It ", "depends."):
+            await (await self.emit("agent_delta", {"text": piece}))
+            await trio.sleep(0.02)
+        return "It depends."
+
+    async def look_up(self, message: callboard.Message) -> int:
+        await trio.sleep(0.02)
+        return int(await self.tool("inner", {}, partial(self.count, message)))
+
+    async def count(self, message: callboard.Message) -> int:
+        await trio.lowlevel.checkpoint()
+        return len(message.history)
+
+
+@attrs.frozen(kw_only=True)
+class Mutant:
+    """A node that breaks one law, and the line of the table that has to tell."""
+
+    name: str
+    line: Line | None
+    session: Callable[[SessionKey, SessionNode], Session] = Session
+    journal: Callable[[], Journal] | None = None
+    registry: type[Registry] | None = None
+    lie: Callable[[dict[str, Any]], Lie] | None = None
+    wire: Callable[[callboard.Board], Awaitable[None]] | None = None
+    limits: dict[str, Any] = attrs.field(factory=dict)
+
+
+@asynccontextmanager
+async def open_node(mutant: Mutant) -> AsyncIterator[callboard.Board]:
+    """A board with one agent on a free port of loopback, broken as the mutant says."""
+    limits = {"ticket_seconds": 1.0, "drain_seconds": 1.0, "close_seconds": 1.0, **mutant.limits}
+    async with AsyncExitStack() as stack:
+        async with _opening:
+            with pytest.MonkeyPatch.context() as names:
+                names.setattr("callboard.actors.node.Registry", mutant.registry or Registry)
+                board = await stack.enter_async_context(
+                    callboard.open(
+                        agents={"works": Works},
+                        session=mutant.session,
+                        key=KEY,
+                        limits=callboard.Limits(**limits),
+                        journal=mutant.journal() if mutant.journal is not None else None,
+                    )
+                )
+        if mutant.wire is not None:
+            await mutant.wire(board)
+        if mutant.lie is not None:
+            vars(board)["serve_stream"] = _lying(board, mutant.lie)
+        listeners = await trio.open_tcp_listeners(0, host="127.0.0.1", backlog=100)
+        for listener in listeners:
+            stack.push_async_callback(listener.aclose)
+        await stack.enter_async_context(_served(board, listeners))
+        yield board
+
+
+def _lying(
+    board: callboard.Board, lie: Callable[[dict[str, Any]], Lie]
+) -> Callable[[trio.abc.Stream], Awaitable[None]]:
+    serve, shared = board.serve_stream, dict[str, Any]()
+
+    async def serve_stream(stream: trio.abc.Stream) -> None:
+        await serve(LyingStream(stream, lie(shared)))
+
+    return serve_stream
+
+
+@asynccontextmanager
+async def _served(board: callboard.Board, listeners: list[trio.SocketListener]) -> AsyncIterator[None]:
+    error: BaseException | None = None
+    async with trio.open_nursery() as nursery:
+        await nursery.start(board.serve, listeners, "127.0.0.1")
+        try:
+            yield
+        except BaseException as raised:  # noqa: BLE001 - raised again outside of the nursery
+            error = raised
+        nursery.cancel_scope.cancel()
+    if error is not None:
+        raise error

@@ -1,0 +1,93 @@
+"""`callboard verify` passes on a healthy node, and each broken one is caught by exactly the line that it belongs to."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections import deque
+
+import pytest
+import trio
+
+from callboard.transport.verify import Line, Plan, Report, Status, verify
+from tests.integration.verify.door_mutants import DOOR_MUTANTS
+from tests.integration.verify.nodes import Mutant, open_node
+from tests.integration.verify.session_mutants import SESSION_MUTANTS
+from tests.integration.verify.wire_mutants import WIRE_MUTANTS
+
+HEALTHY = Mutant(name="healthy", line=None)
+MUTANTS = (*DOOR_MUTANTS, *WIRE_MUTANTS, *SESSION_MUTANTS)
+
+# Most of a verification is waiting, so several go on at the same time.
+AT_ONCE = 10
+# What a mutant never says is waited for so long.
+WAIT_SECONDS = 6.0
+PATIENT = {"NeverEnds", "ForgetsAnAnswer", "KeepsBack", "IgnoresStrangers", "WaitsForTheSlowest", "NeverHearsTheEnd"}
+
+
+class Silent:
+    def begin(self, what: str, total: int) -> None:
+        return
+
+    def advance(self, what: str) -> None:
+        return
+
+    def end(self, what: str) -> None:
+        return
+
+
+async def verified(mutant: Mutant, users: int = 2) -> Report:
+    """What the verification says of such a node."""
+    async with open_node(mutant) as board:
+
+        async def token(user: str, scope: str) -> str:
+            return board.authenticator.token(user, scope=scope)
+
+        plan = Plan(url=board.url, users=users, timeout_seconds=WAIT_SECONDS)
+        return await verify(plan, token, random_bytes=os.urandom, rng=random.Random(1), watch=Silent())
+
+
+@pytest.fixture(scope="module")
+def reports() -> dict[str, Report]:
+    """The outcome of all of them."""
+    found: dict[str, Report] = {}
+    # What waits for what never comes takes longest, so it begins first.
+    to_do = deque(sorted((HEALTHY, *MUTANTS), key=lambda mutant: mutant.name not in PATIENT))
+
+    async def verify_the_next() -> None:
+        while to_do:
+            mutant = to_do.popleft()
+            found[mutant.name] = await verified(mutant)
+
+    async def verify_all() -> None:
+        with trio.fail_after(110):
+            async with trio.open_nursery() as nursery:
+                for _ in range(AT_ONCE):
+                    nursery.start_soon(verify_the_next)
+
+    trio.run(verify_all)
+    return found
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
+def test_a_broken_node_is_caught_by_its_line(reports: dict[str, Report], mutant: Mutant) -> None:
+    """By that one and no other."""
+    report = reports[mutant.name]
+    assert mutant.line is not None
+    told = {outcome.line.value: outcome.first for outcome in report.outcomes if outcome.first is not None}
+    assert report.failed == (mutant.line,), told
+    evidence = report.findings.outcomes[mutant.line].first
+    assert evidence is not None
+    assert evidence.expected
+
+
+def test_there_is_a_mutant_for_each_line() -> None:
+    """A line that nothing can fail says nothing."""
+    assert {mutant.line for mutant in MUTANTS} == set(Line)
+    assert len({mutant.name for mutant in MUTANTS}) == len(MUTANTS)
+
+
+def test_a_healthy_node_passes_all_lines(reports: dict[str, Report]) -> None:
+    """None fails, and none is left unchecked."""
+    outcomes = reports["healthy"].outcomes
+    assert {outcome.line: outcome.first for outcome in outcomes if outcome.status is not Status.PASSED} == {}

@@ -1,0 +1,85 @@
+"""What comes from the node, read by forms of the verifier's own: a frame is kept raw, and judged as it was written.
+
+The node's own codec is not used: what it lets through by mistake, it would let through here too. Knows no sockets.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+__all__ = ["Envelope", "GapFrame", "RecordForm", "WelcomeFrame", "read", "read_as", "read_record"]
+
+
+class Envelope(msgspec.Struct):
+    """Any frame. `events` are the records of an `events` frame, raw."""
+
+    t: str
+    events: list[msgspec.Raw] = []
+
+
+class Limits(msgspec.Struct):
+    """What the node says of its bounds; those that the verifier goes by."""
+
+    frame_bytes: int
+    depth: int
+    commands_per_s: float
+    burst: int
+    runs: int
+    history: int
+
+
+class WelcomeFrame(msgspec.Struct):
+    """A `welcome`."""
+
+    session: str
+    connection: str
+    epoch: str
+    first: int
+    head: int
+    begins: int = msgspec.field(name="from")
+    mode: str
+    last_id: int
+    heartbeat_ms: int
+    timeout_ms: int
+    limits: Limits
+    server: str
+
+
+class RecordForm(msgspec.Struct):
+    """A record. Not a merged one: the verifier does not ask for them."""
+
+    seq: int
+    id: str
+    type: str
+    at: int
+    data: msgspec.Raw
+    run: str | None = None
+
+
+class GapFrame(msgspec.Struct):
+    """A `gap`."""
+
+    first: int = msgspec.field(name="from")
+    last: int = msgspec.field(name="to")
+    reason: str
+
+
+_envelope: msgspec.json.Decoder[Envelope] = msgspec.json.Decoder(Envelope)
+_record: msgspec.json.Decoder[RecordForm] = msgspec.json.Decoder(RecordForm)
+
+
+def read(text: str) -> Envelope:
+    """Read a frame as far as telling what it is. Raises msgspec.DecodeError."""
+    return _envelope.decode(text)
+
+
+def read_record(raw: bytes) -> RecordForm:
+    """Read one record. Raises msgspec.DecodeError."""
+    return _record.decode(raw)
+
+
+def read_as(text: str, form: type[Any]) -> Any:
+    """Read a whole frame. Raises msgspec.DecodeError."""
+    return msgspec.json.decode(text, type=form)
