@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ..runtime import Reply
+from ..runtime import Ref, Reply
 from .commands import CommandMemory, Result
 from .ledger import Ledger
 from .log import Log
@@ -22,6 +22,7 @@ class Attachments:
     """The attached connections of one incarnation of a session.
 
     Args:
+        ref: the session.
         log: what connections see.
         ledger: where a new epoch is asked for.
         memory: says a device's highest command id.
@@ -33,6 +34,7 @@ class Attachments:
 
     def __init__(
         self,
+        ref: Ref[Any],
         log: Log,
         ledger: Ledger,
         memory: CommandMemory,
@@ -42,6 +44,7 @@ class Attachments:
         read: Callable[[int, int], Any],
         changed: Callable[[], None],
     ) -> None:
+        self._ref = ref
         self._log = log
         self._ledger = ledger
         self._memory = memory
@@ -69,7 +72,7 @@ class Attachments:
         self._devices[message.device] = message.connection
         self._changed()
         if start.epoch != self._log.epoch or start.seq is None or start.seq <= self._log.head:
-            reply.offer(self._verdict(message))
+            self._answer(message, reply)
             return
         # It has seen records that the journal does not have: this history is not the one that it saw.
         self._ahead.append((message, reply))
@@ -89,7 +92,11 @@ class Attachments:
             self.detach(connection)
             connection.close(CloseReason.DRAINING)
         for message, reply in ahead:
-            reply.offer(self._verdict(message))
+            self._answer(message, reply)
+
+    def _answer(self, message: Attach, reply: Reply[Attached]) -> None:
+        if not reply.offer(self._verdict(message)):
+            self.detach(message.connection)  # it does not wait any more, and may not know from where to detach
 
     def _verdict(self, message: Attach) -> Attached:
         start, log = message.start, self._log
@@ -99,7 +106,7 @@ class Attachments:
             mode = Mode.FRESH if start.epoch is None else Mode.RESET
             last = log.head if start.first else self._history if start.last is None else start.last
             cursor = max(log.first - 1, log.head - last)
-        return Attached(log, mode, cursor, self._memory.highest(message.device), self._read)
+        return Attached(self._ref, log, mode, cursor, self._memory.highest(message.device), self._read)
 
     def detach(self, connection: Connection) -> None:
         """A connection is gone; nothing if it was not attached."""

@@ -273,8 +273,13 @@ class Mode(enum.Enum):
 
 @attrs.frozen(eq=False)
 class Attached:
-    """The verdict on an `Attach`. `cursor` is the seq after which the connection begins."""
+    """The verdict on an `Attach`. `cursor` is the seq after which the connection begins.
 
+    `ref` is the session that the connection is attached to: commands and `Detach` go there, and not where the question
+    went, which may have been routed once more.
+    """
+
+    ref: Ref[Any]
     log: Log
     mode: Mode
     cursor: int

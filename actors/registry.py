@@ -46,8 +46,8 @@ from .messages import (
 __all__ = ["Registry", "RegistryEntries", "ReportEntries", "ask_session"]
 
 
-async def ask_session(registry: Ref[Any], key: SessionKey, message: Any) -> tuple[Route, Any]:
-    """Ask a session something, starting it if need be; gives its route and the answer.
+async def ask_session(registry: Ref[Any], key: SessionKey, message: Any) -> Any:
+    """Ask a session something, starting it if need be; gives the answer.
 
     A session that is gone before it has answered, because it was idle or for any other reason, is asked once more
     where it is then. So a message that was handled already may be handled twice if its session died for good over it.
@@ -60,7 +60,7 @@ async def ask_session(registry: Ref[Any], key: SessionKey, message: Any) -> tupl
     while True:
         route: Route = await registry.ask_async(Locate(key))
         try:
-            return route, await route.ref.ask_async(message)
+            return await route.ref.ask_async(message)
         except pykka.ActorDeadError:
             # The registry hears of a death before it takes the next question, so it will not give this route again.
             if route.ref.is_alive():

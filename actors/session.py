@@ -198,6 +198,7 @@ class Session(Actor):
             answered=self._store_answered,
         )
         self._attachments = attachments = Attachments(
+            self.actor_ref,
             self._log,
             ledger,
             memory,

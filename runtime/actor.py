@@ -100,7 +100,7 @@ class Actor(pykka.Actor):
         self._cell.control(self._cell.begin_stop)
 
     def watch(self, ref: Ref[Any]) -> None:
-        """Receive one `ActorExited` when `ref` is gone for good; at once if it is (law A9)."""
+        """Receive one `ActorExited` when `ref`, of the same trio loop, is gone for good; at once if it is (law A9)."""
         ref._cell.watch(self._cell)
 
     def unwatch(self, ref: Ref[Any]) -> None:

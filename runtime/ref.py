@@ -264,7 +264,8 @@ class Ref(pykka.ActorRef[A]):
     def when_gone(self, callback: Callable[[BaseException | None], None]) -> None:
         """Call `callback(reason)` on the trio thread once the actor is gone for good; it must neither raise nor block.
 
-        It runs in no actor's turn; one that concerns an actor had better `notify` it.
+        It runs in no actor's turn; one that concerns an actor had better `notify` it. Asked for from another thread
+        when the actor's trio loop has ended, it is never called.
         """
         self._cell.system.run_soon(self._cell.when_gone, callback)
 

@@ -20,10 +20,12 @@ OF_ACTORS = ("A1", "A2", "A3", "A4", "A5", "A6", "A7", "A8", "A9", "A10", "A11",
 OF_SESSIONS = ("S1", "S2", "S4", "S5", "S6", "S7", "S8", "S9", "S11", "S12", "S13")
 
 # The laws that tests hold today.
-HELD = OF_ACTORS
+HELD = (*OF_ACTORS, *OF_SESSIONS)
 
 LAWS = (*(f"A{n}" for n in range(1, 13)), *(f"S{n}" for n in range(1, 14)))
 
+# A docstring may begin with the laws: ``# S4 # S5.``
+LEADING = re.compile(r"\A(?:# [AS]\d+[ .]*)+")
 ID = re.compile(r"\b[AS]\d+\b")
 
 
@@ -50,6 +52,18 @@ def first_line(node: ast.stmt) -> int:
     return min([node.lineno, *(decorator.lineno for decorator in decorators)])
 
 
+def last_line(node: ast.stmt) -> int:
+    """Where its sentence ends: the docstring's last line, else the line of its name."""
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and ast.get_docstring(node) is not None:
+        return node.body[0].end_lineno or node.lineno
+    return node.lineno
+
+
+def sentence(node: ast.stmt) -> str:
+    """What a test says of itself."""
+    return ast.get_docstring(node) or "" if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) else ""
+
+
 def laws_named(source: str) -> Iterator[str]:
     """The laws that the property tests of a source name."""
     said = comments(source)
@@ -60,8 +74,9 @@ def laws_named(source: str) -> Iterator[str]:
             while above in said:
                 yield from ID.findall(said[above])
                 above -= 1
-            for own in range(line, node.lineno + 1):
+            for own in range(line, last_line(node) + 1):
                 yield from ID.findall(said.get(own, ""))
+            yield from ID.findall(" ".join(LEADING.findall(sentence(node))))
 
 
 def test_the_page_of_laws_has_each_law_once() -> None:

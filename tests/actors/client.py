@@ -25,7 +25,6 @@ from callboard.actors import (
     Mode,
     Record,
     Result,
-    Route,
     RunCommand,
     SessionKey,
     SessionQuarantined,
@@ -33,7 +32,7 @@ from callboard.actors import (
     StoreUnavailable,
     ask_session,
 )
-from callboard.runtime import Killed
+from callboard.runtime import Killed, Ref
 
 if TYPE_CHECKING:
     from tests.actors.world import World
@@ -102,7 +101,7 @@ class Client:
         wire = Wire(self)
         try:
             with trio.fail_after(20):
-                route, attached = await wire.attach(start)
+                attached = await wire.attach(start)
         except (SessionQuarantined, StoreUnavailable, trio.TooSlowError, Killed) as error:
             self.refusals.append(type(error).__name__)
             wire.leave()
@@ -112,7 +111,7 @@ class Client:
             return False
         self.wire = wire
         self._welcome(attached)
-        wire.follow(route, attached)
+        wire.follow(attached)
         for asked in list(self.asked.values()):
             if not self.final(asked.id):
                 await self._send(asked)
@@ -208,10 +207,10 @@ class Client:
             await self._send(self.asked[id])
 
     async def _send(self, asked: Asked) -> None:
-        if self.wire is not None and self.wire.route is not None:
+        if self.wire is not None and self.wire.session is not None:
             message = RunCommand(self.wire, self.device, asked.id, asked.op, dict(asked.data), asked.run)
             try:
-                await self.wire.route.ref.send(message)
+                await self.wire.session.send(message)
             except pykka.ActorDeadError:
                 if self.wire is not None:
                     self.cut(self.wire, None)
@@ -238,7 +237,7 @@ class Wire:
         Wire.count += 1
         self.id = f"wire-{Wire.count}"
         self.client = client
-        self.route: Route | None = None
+        self.session: Ref[Any] | None = None
         self.closed = False
         self._attached: Attached | None = None
         self._log: Log | None = None
@@ -247,18 +246,19 @@ class Wire:
         self._reading = False
         self._attaching = trio.CancelScope()
 
-    async def attach(self, start: StartFrom) -> tuple[Route, Attached]:
+    async def attach(self, start: StartFrom) -> Attached:
         """Attach; again if the session failed while the answer was on its way."""
         registry = self.client.world.node.registry
         while True:
             failures = self._failures
-            self.route, attached = await ask_session(registry, self.client.key, Attach(self, self.client.device, start))
+            attached: Attached = await ask_session(registry, self.client.key, Attach(self, self.client.device, start))
+            self.session = attached.ref
             if failures == self._failures:
-                return self.route, attached
+                return attached
 
-    def follow(self, route: Route, attached: Attached) -> None:
+    def follow(self, attached: Attached) -> None:
         """Begin to read."""
-        self.route, self._attached, self._log, self._cursor = route, attached, attached.log, attached.cursor
+        self._attached, self._log, self._cursor = attached, attached.log, attached.cursor
         self._pull()
 
     def leave(self) -> None:
@@ -267,8 +267,8 @@ class Wire:
         self._log = None
         # A question that is still on its way must not attach what is closed.
         self._attaching.cancel()
-        if self.route is not None:
-            self.route.ref.notify(Detach(self))
+        if self.session is not None:
+            self.session.notify(Detach(self))
 
     # -- what a session calls -----------------------------------------------------------------------------------------
 
@@ -300,7 +300,7 @@ class Wire:
         attaching = self._attaching = trio.CancelScope()
         try:
             with attaching, trio.fail_after(20):
-                route, attached = await self.attach(StartFrom(epoch=before, seq=self.client.applied))
+                attached = await self.attach(StartFrom(epoch=before, seq=self.client.applied))
         except (SessionQuarantined, StoreUnavailable, trio.TooSlowError, Killed):
             self.client.cut(self, None)
             return
@@ -313,7 +313,7 @@ class Wire:
         if attached.mode is not Mode.REPLAY:
             self.client.cut(self, None)
             return
-        self.follow(route, attached)
+        self.follow(attached)
         for asked in list(self.client.asked.values()):
             if self.client.final(asked.id) is None:
                 await self.client._send(asked)

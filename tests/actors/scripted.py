@@ -60,8 +60,8 @@ class Scripted(Agent):
                     raise
             case "linger":
                 with trio.CancelScope(shield=True):
-                    await trio.sleep(2)
-                    await self.talk_on()
+                    await trio.sleep(1)
+                await self.talk_on()
             case "crowd":
                 async with trio.open_nursery() as nursery:
                     for _ in range(3):
@@ -72,8 +72,8 @@ class Scripted(Agent):
                 await self.emit("agent_thinking", {"text": word})
 
     async def talk_on(self) -> None:
-        """Speak when perhaps nobody listens any more."""
-        with trio.CancelScope(shield=True):
+        """Speak when perhaps nobody listens any more; with a deadline, as whoever shields needs one."""
+        with trio.move_on_after(1, shield=True):
             try:
                 for _ in range(3):
                     await (await self.emit("agent_delta", {"text": "still here"}))

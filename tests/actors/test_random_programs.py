@@ -108,18 +108,12 @@ def baseline(world: World) -> tuple[list[str], int, int]:
 @settings(max_examples=60)
 @given(programs(faults=False), st.sampled_from(sorted(DISKS)), seeds)
 async def test_the_laws_hold_through_crashes(program: list[Step], disk: str, seed: int) -> None:
-    """Kills of agents, sessions, registry and supervisor, cuts and repetitions, passivation.
-
-    # S1 # S2 # S4 # S5 # S6 # S7 # S9 # S11
-    """
+    """Kills of agents, sessions, registry and supervisor, cuts, passivation."""  # S1 S2 S4 S5 S6 S7 S9 S11
     await run_and_check(program, disk, seed)
 
 
 @settings(max_examples=60)
 @given(programs(faults=True), st.sampled_from(sorted(DISKS)), seeds)
 async def test_the_laws_hold_through_failures_of_the_store(program: list[Step], disk: str, seed: int) -> None:
-    """The same with a store that fails, loses answers, stalls and is late.
-
-    # S3 # S4 # S5 # S6 # S11
-    """
+    """The same with a store that fails, loses answers, stalls and is late."""  # S3 S4 S5 S6 S11
     await run_and_check(program, disk, seed)

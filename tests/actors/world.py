@@ -91,8 +91,7 @@ class World:
 
     async def publish(self, user: str, type: str, data: Mapping[str, Any]) -> Any:
         """Say something outside of any run."""
-        _, position = await ask_session(self.node.registry, SessionKey(user), PublishAlone(type, dict(data)))
-        return position
+        return await ask_session(self.node.registry, SessionKey(user), PublishAlone(type, dict(data)))
 
     def actor(self, path: str) -> Ref[Any] | None:
         """The ref of a live actor, by its path below the system."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import resource
 import shlex
 import signal
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from ..client import Unreachable
 from ..errors import ConfigError
 from ..verify import Plan, Report, Status, Tokens, Watch, evidence_lines, outcome_table, verify
 from .console import clock, err, out
+from .story import clean
 
 __all__ = ["run_verify"]
 
@@ -26,6 +28,10 @@ TOKEN_COMMAND_SECONDS = 30
 # Each is a process of its own.
 TOKEN_COMMANDS_AT_ONCE = 4
 INTERRUPTED = 130
+# More of one reason are not named one by one: their lines are marked in the table.
+MOST_NAMED = 5
+# File descriptors that are no connections: requests, the terminal, commands that print tokens.
+OTHER_DESCRIPTORS = 256
 # A name may have 200 characters; some are added for a second session of the same user.
 MAX_SESSION = 180
 
@@ -47,6 +53,7 @@ def run_verify(plan: Plan, command: str | None, key: Callable[[], bytes], seed: 
         raise ConfigError(f"--text is {plan.text!r:.80}; it has to say something")
     if not 1 <= len(plan.session) <= MAX_SESSION or not plan.session.isprintable():
         raise ConfigError(f"--session is {plan.session!r:.80}; it has to be 1 to {MAX_SESSION} printable characters")
+    _make_room(plan.users * plan.devices + OTHER_DESCRIPTORS)
     tokens = _from_command(command) if command is not None else _from_key(key())
     seed = int.from_bytes(os.urandom(4), "big") if seed is None else seed
     try:
@@ -85,6 +92,15 @@ async def _verify(plan: Plan, tokens: Tokens, rng: random.Random) -> Report | No
         if error is not None:
             raise error
     return report
+
+
+def _make_room(descriptors: int) -> None:
+    """Take as many file descriptors as the connections need. Raises ConfigError if the system does not give them."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and descriptors > hard:
+        raise ConfigError(f"so many devices need {descriptors} open files; the system allows {hard}")
+    if soft != resource.RLIM_INFINITY and descriptors > soft:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, hard))
 
 
 # -- tokens -----------------------------------------------------------------------------------------------------------
@@ -198,17 +214,21 @@ def _show(report: Report, seed: int) -> None:
         if outcome.first is not None:
             out.print()
             for name, value in evidence_lines(outcome.line, outcome.first):
-                out.print(f"[bold red]{name:>9}[/]  {escape(value)}", soft_wrap=True)
+                out.print(f"[bold red]{name:>9}[/]  {escape(clean(value))}", soft_wrap=True)
         elif outcome.status is Status.PASSED:
             for remark in outcome.remarks:
-                out.print(f"[dim]{escape(outcome.line.title)}: {escape(remark)}[/]", soft_wrap=True)
+                out.print(f"[dim]{escape(outcome.line.title)}: {escape(clean(remark))}[/]", soft_wrap=True)
     out.print("\nnot checked:")
+    reasons: dict[str, list[str]] = {}
     for what, why in report.not_checked:
-        out.print(f"  [yellow]-[/] {escape(what)}: [dim]{escape(why)}[/]", soft_wrap=True)
+        reasons.setdefault(why, []).append(what)
+    for why, all_of_it in reasons.items():
+        what = "; ".join(all_of_it) if len(all_of_it) <= MOST_NAMED else f"{len(all_of_it)} of the lines above"
+        out.print(f"  [yellow]-[/] {escape(what)}: [dim]{escape(clean(why))}[/]", soft_wrap=True)
     checked = sum(1 for outcome in report.outcomes if outcome.status is not Status.NOT_CHECKED)
     failed = len(report.failed)
     verdict = (
         f"[bold red]{failed} of {checked} lines failed[/]" if failed else f"[bold green]all {checked} lines pass[/]"
     )
     who = f"{report.users} users x {report.devices} devices, seed {seed}, {report.seconds:.1f} s"
-    out.print(f"\n{verdict}: {escape(report.url)} ({escape(report.server)}), {who}", soft_wrap=True)
+    out.print(f"\n{verdict}: {escape(report.url)} ({escape(clean(report.server))}), {who}", soft_wrap=True)

@@ -10,7 +10,8 @@ judges what they see.
 #   evidence              what was found for each line
 #   wire, stream, grammar what comes from a node, and the pure judgments on it
 #   socket, tickets       a WebSocket and a ticket, as a client has them
-#   story, link           one session, and one connection
+#   answer, story, link   the answer to a command, one session, one connection
+#   plan, together        what is to be done; several things at the same time
 #   world                 what all scenarios share
 #   scenarios             what is done to a node
 #   judge                 the judgment on all that was seen
@@ -18,9 +19,9 @@ judges what they see.
 
 from .evidence import Evidence, Outcome, Status
 from .lines import Line
+from .plan import TEXT, Plan, Tokens, Watch
 from .report import Report, evidence_lines, outcome_table
 from .run import verify
-from .world import TEXT, Plan, Tokens, Watch
 
 __all__ = [
     "TEXT",

@@ -7,13 +7,13 @@ the records say is judged later, when all is known. It does not know what a scen
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import msgspec
 import trio
 
+from .answer import Answer
 from .evidence import Evidence, Findings, Setback, shorten
 from .grammar import TERMINALS
 from .lines import Line
@@ -23,40 +23,12 @@ from .stream import Missing, Seen
 from .tickets import Ticket
 from .wire import GapFrame, WelcomeFrame, read, read_as, read_record
 
-__all__ = ["Answer", "Link", "beside"]
+__all__ = ["Link"]
 
 T = TypeVar("T")
 
 # How soon a command that was refused with `retry` is sent again.
 RETRY_SECONDS = 0.25
-
-
-class Answer:
-    """A `result` as it came."""
-
-    __slots__ = ("arrived", "frame", "raw")
-
-    def __init__(self, raw: str, frame: dict[str, Any], arrived: float) -> None:
-        self.raw = raw
-        self.frame = frame
-        self.arrived = arrived
-
-    @property
-    def error(self) -> str:
-        """The error's code, empty if there is none."""
-        error = self.frame.get("error")
-        return str(error.get("code")) if isinstance(error, dict) else ""
-
-    @property
-    def retry(self) -> bool:
-        """Whether the same id may be sent again."""
-        error = self.frame.get("error")
-        return isinstance(error, dict) and error.get("retry") is True
-
-    def ok(self, name: str) -> object:
-        """A value of `ok`, None if it is not there."""
-        ok = self.frame.get("ok")
-        return ok.get(name) if isinstance(ok, dict) else None
 
 
 class Link:
@@ -333,18 +305,3 @@ class Link:
     def cut(self) -> None:
         """Have the connection end without a word, as a network would end it, when its block is left."""
         self._socket.abandon()
-
-
-@asynccontextmanager
-async def beside(task: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
-    """Run a task beside the body and end it after it. What the body raises is raised as it is, in no group."""
-    error: BaseException | None = None
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(task)
-        try:
-            yield
-        except BaseException as raised:  # noqa: BLE001 - raised again outside of the nursery
-            error = raised
-        nursery.cancel_scope.cancel()
-    if error is not None:
-        raise error

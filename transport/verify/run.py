@@ -17,6 +17,7 @@ from ..client import Unreachable
 from ..errors import ConfigError
 from .evidence import Findings, Setback
 from .judge import judge
+from .plan import Plan, Tokens, Watch
 from .report import Report
 from .scenarios.counters import Operator
 from .scenarios.crowd import crowd
@@ -26,7 +27,7 @@ from .scenarios.names import names
 from .scenarios.refusals import expired, foreign, forged, races, tokens, used, wrong_origin
 from .scenarios.returning import history, resume
 from .scenarios.slow import slow
-from .world import Plan, Tokens, Watch, World
+from .world import World
 
 __all__ = ["verify"]
 

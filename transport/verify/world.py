@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import random
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
-from functools import partial
-from typing import Protocol
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from urllib.parse import urlsplit
 
 import attrs
@@ -19,57 +17,20 @@ import trio
 
 from .evidence import Evidence, Findings, Setback, shorten
 from .lines import Line
-from .link import Link, beside
+from .link import Link
+from .plan import Plan, Tokens, Watch
 from .socket import Closed, open_socket
 from .story import Story, User
 from .tickets import Ticket
+from .together import beside
 
-__all__ = ["TEXT", "Gate", "Plan", "Tokens", "Watch", "World", "all_of"]
+__all__ = ["World"]
 
 # What a node says while it cannot give a ticket just now; a client asks again.
 TRY_AGAIN = frozenset((429, 503))
 TRY_AGAIN_SECONDS = 0.25
-
-
-# For the librarian a real question, for any other agent a harmless one.
-TEXT = "What does json.dumps do?"
-
-
-@attrs.frozen(kw_only=True)
-class Plan:
-    """What is to be done. `timeout_seconds` bounds each single wait."""
-
-    url: str
-    users: int = 20
-    devices: int = 2
-    session: str = "main"
-    text: str = TEXT
-    timeout_seconds: float = 60.0
-
-    @property
-    def few(self) -> int:
-        """How many users go through what need not be tried by all."""
-        return max(1, min(8, self.users // 10))
-
-
-class Tokens(Protocol):
-    """Where tokens come from."""
-
-    async def __call__(self, user: str, scope: str) -> str | None:
-        """A token for this user; None if there is none with such a scope. May raise ConfigError."""
-
-
-class Watch(Protocol):
-    """Hears how far it has come."""
-
-    def begin(self, what: str, total: int) -> None:
-        """Something of so many steps begins."""
-
-    def advance(self, what: str) -> None:
-        """A step of it is done."""
-
-    def end(self, what: str) -> None:
-        """It has ended, however that went."""
+# On a busy machine a ticket may expire before it is shown. One that does so again and again is of no use.
+TICKETS = 5
 
 
 @attrs.define(eq=False)
@@ -104,6 +65,15 @@ class World:
     def device(self) -> str:
         """A new device id."""
         return self.random_bytes(16).hex()
+
+    @contextmanager
+    def stage(self, what: str, total: int) -> Iterator[Callable[[], None]]:
+        """Tell how far something of so many steps has come: call what this gives after each of them."""
+        self.watch.begin(what, total)
+        try:
+            yield lambda: self.watch.advance(what)
+        finally:
+            self.watch.end(what)
 
     # -- users and sessions -------------------------------------------------------------------------------------------
 
@@ -193,7 +163,7 @@ class World:
                     link = Link(self.findings, story, device, socket, self.seconds, deaf=deaf)
                     async with beside(link.read):
                         yield link
-            except (Closed, OSError) as error:
+            except (Closed, OSError, ValueError) as error:  # ValueError: the ticket's url is none
                 if opened:
                     raise
                 fault = f"{type(error).__name__} {error}"
@@ -231,7 +201,7 @@ class World:
             Setback: it was not let in.
         """
         device = device or self.device()
-        while True:
+        for _ in range(TICKETS):
             ticket = await self.ticket(story)
             async with self.open(story, name, ticket, deaf=deaf) as link:
                 verdict = await self.verdict(link, ticket, device, start)
@@ -246,6 +216,10 @@ class World:
                 link.check(own, right, f"the session of the ticket, {story.id}", seen=f"a welcome to {welcome.session}")
                 yield link
                 return
+        expected = "a ticket that lives until it is shown"
+        evidence = Evidence(expected=expected, seen=f"4300 for {TICKETS}", user=story.user.name, device=name)
+        self.findings.failed(Line.ENTRY, evidence)
+        raise Setback
 
     def hello(self, ticket: str, device: str, start: object = None) -> dict[str, object]:
         """A hello."""
@@ -287,41 +261,3 @@ class World:
         """Use a ticket, if it opens anything, so that it does not wait until its end."""
         async with self.open(story, "owner", ticket, origin=origin) as link:
             await self.verdict(link, ticket)
-
-
-class Gate:
-    """Where all wait for each other. Who gives up is counted too, so that nobody waits for it."""
-
-    def __init__(self, parties: int) -> None:
-        self._parties = parties
-        self._counted: set[int] = set()
-        self._open = trio.Event()
-
-    def count(self, party: int) -> None:
-        """This one is here, or will not come any more."""
-        self._counted.add(party)
-        if len(self._counted) >= self._parties:
-            self._open.set()
-
-    async def wait(self, party: int, seconds: float) -> None:
-        """Be counted, and wait until all are, but not for ever."""
-        self.count(party)
-        with trio.move_on_after(seconds):
-            await self._open.wait()
-
-
-async def all_of(tasks: Sequence[Callable[[], Awaitable[None]]]) -> None:
-    """Run all of them at the same time, to their ends. Raises Setback if one of them had one."""
-    setbacks: list[Setback] = []
-
-    async def run(task: Callable[[], Awaitable[None]]) -> None:
-        try:
-            await task()
-        except Setback as setback:
-            setbacks.append(setback)
-
-    async with trio.open_nursery() as nursery:
-        for task in tasks:
-            nursery.start_soon(partial(run, task))
-    if setbacks:
-        raise setbacks[0]

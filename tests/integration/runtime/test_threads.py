@@ -7,6 +7,7 @@ import asyncio
 import contextvars
 import queue
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -177,6 +178,36 @@ def test_every_ask_of_a_thread_ends_while_the_actor_ends(threads: int, asks: int
             else:
                 assert own.count("dead") <= 1
             assert set(own) <= {True, "dead"}
+
+
+def test_a_threads_message_that_meets_the_end_is_buried() -> None:
+    """The actor ends between a thread's look at the mailbox and its putting the message in: the ask must not hang."""
+    gone = threading.Event()
+    looked = threading.Semaphore(0)
+
+    class Late(deque[Any]):
+        """The queue of a thread that is held up in just that moment."""
+
+        def append(self, envelope: Any) -> None:
+            if not trio.lowlevel.in_trio_task():
+                looked.release()
+                assert gone.wait(60)
+            super().append(envelope)
+
+    with hosted(Worker) as (ref,):
+        ref._cell.queue = Late()
+        ref.when_gone(lambda _: gone.set())
+
+        def end() -> None:
+            for _ in range(2):
+                looked.acquire()
+            ref._cell.system.from_thread(ref._cell.control, ref._cell.begin_stop)
+
+        asked, told, ended = in_threads(lambda: ref.ask("question"), lambda: ref.tell("note"), end)
+        assert isinstance(asked, pykka.ActorDeadError)
+        assert (told, ended) == (None, None)
+        assert not ref._cell.queue
+        assert ref._cell.system.statistics().dead_letters["stopped"] == 2
 
 
 def test_stop_from_a_thread_says_whether_the_actor_was_alive() -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from functools import partial
 from typing import Any
 
@@ -16,7 +17,7 @@ from callboard.actors import Journal, Registry, Session, SessionKey, SessionNode
 from callboard.transport.verify import Line
 from tests.integration.verify.lying import Lie, LyingStream
 
-__all__ = ["KEY", "Mutant", "Works", "open_node"]
+__all__ = ["KEY", "Mutant", "Works", "node_in_thread", "open_node"]
 
 KEY = bytes(range(32))
 
@@ -55,11 +56,12 @@ class Mutant:
     registry: type[Registry] | None = None
     lie: Callable[[dict[str, Any]], Lie] | None = None
     wire: Callable[[callboard.Board], Awaitable[None]] | None = None
+    agent: type[callboard.Agent] = Works
     limits: dict[str, Any] = attrs.field(factory=dict)
 
 
 @asynccontextmanager
-async def open_node(mutant: Mutant) -> AsyncIterator[callboard.Board]:
+async def open_node(mutant: Mutant, key: bytes = KEY) -> AsyncIterator[callboard.Board]:
     """A board with one agent on a free port of loopback, broken as the mutant says."""
     limits = {"ticket_seconds": 1.0, "drain_seconds": 1.0, "close_seconds": 1.0, **mutant.limits}
     async with AsyncExitStack() as stack:
@@ -68,9 +70,9 @@ async def open_node(mutant: Mutant) -> AsyncIterator[callboard.Board]:
                 names.setattr("callboard.actors.node.Registry", mutant.registry or Registry)
                 board = await stack.enter_async_context(
                     callboard.open(
-                        agents={"works": Works},
+                        agents={"works": mutant.agent},
                         session=mutant.session,
-                        key=KEY,
+                        key=key,
                         limits=callboard.Limits(**limits),
                         journal=mutant.journal() if mutant.journal is not None else None,
                     )
@@ -109,3 +111,32 @@ async def _served(board: callboard.Board, listeners: list[trio.SocketListener]) 
         nursery.cancel_scope.cancel()
     if error is not None:
         raise error
+
+
+@contextmanager
+def node_in_thread(mutant: Mutant, key: bytes = KEY) -> Iterator[str]:
+    """Run a node beside the test, for the body of a ``with``; gives its url. What it raises is raised here."""
+    started = Future[tuple[str, trio.lowlevel.TrioToken, trio.Event]]()
+
+    async def serve() -> None:
+        async with open_node(mutant, key) as board:
+            done = trio.Event()
+            started.set_result((board.url, trio.lowlevel.current_trio_token(), done))
+            await done.wait()
+
+    def run() -> None:
+        try:
+            trio.run(serve)
+        except Exception as error:
+            if started.done():
+                raise
+            started.set_exception(error)
+
+    with ThreadPoolExecutor(1) as threads:
+        running = threads.submit(run)
+        url, token, done = started.result(20)
+        try:
+            yield url
+        finally:
+            token.run_sync_soon(done.set)
+            running.result(20)

@@ -6,16 +6,19 @@ id. They leave when all are done, so all of them are there at once.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from functools import partial
 
 import trio
 
+from ..answer import Answer
 from ..evidence import Evidence, Setback, shorten
 from ..lines import Line
-from ..link import Answer, Link
+from ..link import Link
 from ..story import Story
-from ..world import Gate, World, all_of
+from ..together import Gate, all_of
+from ..world import World
 
 __all__ = ["check_listed", "crowd"]
 
@@ -26,12 +29,11 @@ async def crowd(world: World) -> None:
     """All users at once."""
     number = world.plan.users
     gates = Gate(number), Gate(number)
-    world.watch.begin(WHAT, number)
-    await all_of([partial(_one, world, party, gates) for party in range(number)])
-    world.watch.end(WHAT)
+    with world.stage(WHAT, number) as step:
+        await all_of([partial(_one, world, party, gates, step) for party in range(number)])
 
 
-async def _one(world: World, party: int, gates: tuple[Gate, Gate]) -> None:
+async def _one(world: World, party: int, gates: tuple[Gate, Gate], step: Callable[[], None]) -> None:
     entered, done = gates
     try:
         story = world.story(await world.user("user"))
@@ -42,7 +44,7 @@ async def _one(world: World, party: int, gates: tuple[Gate, Gate]) -> None:
             ]
             await entered.wait(party, world.seconds)
             await _talk(world, story, links)
-            world.watch.advance(WHAT)
+            step()
             await done.wait(party, world.seconds)
     finally:
         entered.count(party)

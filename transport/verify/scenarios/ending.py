@@ -8,7 +8,8 @@ import trio
 
 from ..lines import Line
 from ..link import Link
-from ..world import World, all_of
+from ..together import all_of
+from ..world import World
 
 __all__ = ["cancel", "disconnect"]
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from functools import partial
 
 from ..lines import Line
-from ..world import World, all_of
+from ..together import all_of
+from ..world import World
 from .crowd import check_listed
 
 __all__ = ["names"]

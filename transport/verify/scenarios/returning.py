@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 import trio
@@ -11,7 +12,8 @@ from ..lines import Line
 from ..link import Link
 from ..story import Story
 from ..stream import Seen
-from ..world import World, all_of
+from ..together import all_of
+from ..world import World
 
 __all__ = ["history", "resume"]
 
@@ -22,16 +24,15 @@ CUTS = 3
 
 async def resume(world: World) -> None:
     """Sockets are cut without a close frame while events come; the same device goes on where it was."""
-    world.watch.begin(RESUMED, world.plan.few)
     middle: list[bool] = []
-    await all_of([partial(_cut, world, middle) for _ in range(world.plan.few)])
+    with world.stage(RESUMED, world.plan.few) as step:
+        await all_of([partial(_cut, world, middle, step) for _ in range(world.plan.few)])
     if not any(middle):
         text = "no cut fell into a run: the agent is too fast. What came after a random record was asked for again"
         world.findings.remark([Line.RESUME], text)
-    world.watch.end(RESUMED)
 
 
-async def _cut(world: World, middle: list[bool]) -> None:
+async def _cut(world: World, middle: list[bool], step: Callable[[], None]) -> None:
     story = world.story(await world.user("cut"))
     device = world.device()
     async with world.join(story, "device 1, uncut") as witness:
@@ -69,7 +70,7 @@ async def _cut(world: World, middle: list[bool]) -> None:
                 link.cut()
             if ended:
                 break
-    world.watch.advance(RESUMED)
+    step()
 
 
 async def _more(link: Link, run: str) -> None:

@@ -13,7 +13,8 @@ from functools import partial
 from ..evidence import Evidence, percentile
 from ..lines import Line
 from ..link import Link
-from ..world import World, all_of
+from ..together import all_of
+from ..world import World
 
 __all__ = ["slow"]
 
@@ -30,15 +31,8 @@ FACTOR = 2.0
 
 async def slow(world: World) -> None:
     """Compare the latencies of the same users without a stuck client and beside one."""
-    world.watch.begin(WHAT, 2 * ROUNDS)
-    try:
-        await _compare(world)
-    finally:
-        world.watch.end(WHAT)
-
-
-async def _compare(world: World) -> None:
     async with AsyncExitStack() as stack:
+        step = stack.enter_context(world.stage(WHAT, 2 * ROUNDS))
         links: list[Link] = []
         for number in range(1 + world.plan.few):
             story = world.story(await world.user("beside" if number else "slow"))
@@ -46,6 +40,7 @@ async def _compare(world: World) -> None:
         alone: list[float] = []
         for _ in range(ROUNDS):
             await _round(world, links, alone, Line.ANSWERED)
+            step()
         story = links[0].story
         stuck = await stack.enter_async_context(world.join(story, "a stuck device", deaf=True))
         stuck.cut()  # once all is said; it takes effect at the end
@@ -53,13 +48,13 @@ async def _compare(world: World) -> None:
         beside: list[float] = []
         for _ in range(ROUNDS):
             await _round(world, links, beside, Line.SLOW)
+            step()
         kept = sum(len(record.raw) for record in links[0].records if record.seq > begins)
         _judge(world, alone, beside, kept)
 
 
 async def _round(world: World, links: list[Link], seconds: list[float], line: Line) -> None:
     await all_of([partial(_say, world, link, seconds, line, index == 0) for index, link in enumerate(links)])
-    world.watch.advance(WHAT)
 
 
 async def _say(world: World, link: Link, seconds: list[float], line: Line, long: bool) -> None:
