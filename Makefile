@@ -15,12 +15,12 @@ ARGS ?=
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: help demo test check clean
+.PHONY: help demo test check check-long clean
 
 help: ## show this list
 	@printf '\n  \033[1mcallboard\033[0m\n\n'
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r target text; \
-		do printf '  make \033[36m%-7s\033[0m %s\n' "$$target" "$$text"; done
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r target text; \
+		do printf '  make \033[36m%-10s\033[0m %s\n' "$$target" "$$text"; done
 	@printf '\n'
 
 demo: $(VENV)/.installed ## start a node with a real agent and its page, and open the page
@@ -36,6 +36,9 @@ check: $(VENV)/.installed-dev ## formatting, lint, types and layers
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
+
+check-long: $(VENV)/.installed-dev ## the tests that take minutes or a quiet machine
+	@$(BIN)/python -m pytest -m long $(ARGS)
 
 clean: ## remove the virtual environment, caches and built files
 	@rm -rf $(VENV) build dist src/callboard.egg-info .coverage htmlcov

@@ -220,8 +220,9 @@ class Agent(Actor):
                 if inspect.iscoroutinefunction(function):
                     result = await function()
                 else:
-                    # Abandoned when the run is cancelled: a thread cannot be stopped, and nobody waits for it.
-                    result = await trio.to_thread.run_sync(function, abandon_on_cancel=True)
+                    # Abandoned when the run is cancelled: a thread cannot be stopped, and nobody waits for it. In a
+                    # tuple, because trio lets no thread give a coroutine, as `lambda: fetch(url)` may.
+                    (result,) = await trio.to_thread.run_sync(lambda: (function(),), abandon_on_cancel=True)
                     if inspect.isawaitable(result):
                         result = await result
             except Exception as error:

@@ -20,6 +20,8 @@ __all__ = ["TERMINALS", "Event", "Position", "Record", "check_json", "encode_jso
 
 # The largest integer that every JSON reader keeps exactly (RFC 8259 section 6; JavaScript's Number).
 MAX_INT = 2**53 - 1
+# The id of a tool call and the name of a tool: long enough for any made id, short enough to be said again.
+MAX_NAME = 200
 
 # A type is a word that pages and metrics switch on, and no place for data.
 MAX_TYPE = 64
@@ -88,6 +90,10 @@ class Event:
         body = b'"id":' + encode_json(id, 0) + b',"type":' + encode_json(type, 0)
         if run is not None:
             body += b',"run":' + encode_json(run, 0)
+        for name in ("call", "tool"):
+            # A supervisor names an open call and its tool once more when it closes them, and that has to fit too.
+            if name in fields and not 1 <= len(data[name]) <= MAX_NAME:
+                raise InvalidEvent(f"{name!r} of {type} has {len(data[name])} characters; 1 to {MAX_NAME} are allowed")
         call = data["call"] if "call" in fields else None
         return cls(id, type, run, call, body + b',"data":' + encoded)
 

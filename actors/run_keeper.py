@@ -243,4 +243,6 @@ class RunKeeper:
             self._node.observer.run_ended(run_id, self._session.key.id, terminal)
 
     def _event(self, id: str, type: str, run: str, data: dict[str, Any]) -> Event:
-        return Event.make(id, type, run, data, max_bytes=self._limits.event_bytes, max_depth=self._limits.depth)
+        # What a supervisor says is short, and has to fit however small the bound of what agents say is set.
+        max_bytes = self._limits.event_bytes if type == "agent_started" else max(self._limits.event_bytes, 4_096)
+        return Event.make(id, type, run, data, max_bytes=max_bytes, max_depth=self._limits.depth)

@@ -224,7 +224,9 @@ class ActorSystem:
 
     def report(self, cell: Cell, error: BaseException) -> None:
         """Log the failure of an actor. The traceback goes out at debug level: it can quote what users wrote."""
-        logger.warning("actor %s failed: %s", cell.path, type(error).__name__)
+        # A kill is somebody's order, a user's cancel most of all, and whoever gave it says so: no news to look into.
+        level = logging.DEBUG if isinstance(error, Killed) else logging.WARNING
+        logger.log(level, "actor %s failed: %s", cell.path, type(error).__name__)
         logger.debug("actor %s failed", cell.path, exc_info=error)
 
     def cell_gone(self) -> None:

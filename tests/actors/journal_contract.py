@@ -112,7 +112,7 @@ class JournalContract(abc.ABC):
             assert (again.first, again.head, again.epoch) == (1, 5, opened.epoch)
 
     async def test_sessions_do_not_mix(self) -> None:
-        """# S1. Red if records or positions of two sessions meet."""
+        """S1. Red if records or positions of two sessions meet."""
         async with self.opened() as journal:
             ada, bob = await journal.open(ADA), await journal.open(BOB)
             assert ada.epoch != bob.epoch
@@ -139,7 +139,7 @@ class JournalContract(abc.ABC):
             assert (last.commands, last.epoch) == ((), old.epoch)
 
     async def test_a_batch_that_does_not_follow_changes_nothing(self) -> None:
-        """# S2. Red if a gap, a repetition or a batch with a hole is taken, or half of one."""
+        """S2. Red if a gap, a repetition or a batch with a hole is taken, or half of one."""
         async with self.opened() as journal:
             opened = await journal.open(ADA)
             await appended(journal, opened, 1, Batch((record(1), record(2))))
@@ -153,7 +153,7 @@ class JournalContract(abc.ABC):
             assert (again.head, again.commands, again.epoch) == (2, (), opened.epoch)
 
     async def test_appends_are_taken_in_order_without_waiting(self) -> None:
-        """# S2. Red if `append` needs the earlier answer first, or answers get out of order."""
+        """S2. Red if `append` needs the earlier answer first, or answers get out of order."""
         async with self.opened() as journal:
             opened = await journal.open(ADA)
             answered: list[int] = []
@@ -183,7 +183,7 @@ class JournalContract(abc.ABC):
             assert outcomes == [Appended(1), Appended(1)]
 
     async def test_reading_is_paged_by_number_and_by_bytes(self) -> None:
-        """# S8. Red if a page has no bound, or a record larger than the bound is never given."""
+        """S8. Red if a page has no bound, or a record larger than the bound is never given."""
         async with self.opened() as journal:
             opened = await journal.open(ADA)
             await appended(journal, opened, 1, Batch(tuple(record(seq, size=100) for seq in range(1, 11))))
@@ -202,7 +202,7 @@ class JournalContract(abc.ABC):
             assert await seqs(99, 5, 10**6) == []
 
     async def test_what_is_not_kept_is_skipped_and_said(self) -> None:
-        """# S10. Red if retention is not told by `first`, or reading before it gives nothing."""
+        """S10. Red if retention is not told by `first`, or reading before it gives nothing."""
         async with self.opened(retained_records=4) as journal:
             opened = await journal.open(ADA)
             answers = [await appended(journal, opened, seq, Batch((record(seq),))) for seq in range(1, 7)]
@@ -214,7 +214,7 @@ class JournalContract(abc.ABC):
             assert await appended(journal, again, 7, Batch(tuple(map(record, range(7, 17))))) == Appended(13)
 
     async def test_commands_come_back_as_the_memory_that_they_make(self) -> None:
-        """# S5. Red if an id, a result, the order of devices or the window of 128 is lost."""
+        """S5. Red if an id, a result, the order of devices or the window of 128 is lost."""
         async with self.opened() as journal:
             opened = await journal.open(ADA)
             model = CommandMemory()
@@ -246,7 +246,7 @@ class JournalContract(abc.ABC):
             assert memory.highest("d4") == 9
 
     async def test_a_command_and_its_records_are_one_batch(self) -> None:
-        """# S5. Red if one can be durable without the other."""
+        """S5. Red if one can be durable without the other."""
         async with self.opened() as journal:
             opened = await journal.open(ADA)
             entry = CommandEntry("d", 1, b"f", Result(1, ok={"run": "r"}, seq=1))
@@ -255,7 +255,7 @@ class JournalContract(abc.ABC):
             assert (again.head, again.commands) == (1, (entry,))
 
     async def test_a_new_epoch_lasts(self) -> None:
-        """# S10. Red if the epoch that the session asked for is not kept, or touches another session's."""
+        """S10. Red if the epoch that the session asked for is not kept, or touches another session's."""
         async with self.opened() as journal:
             opened, bob = await journal.open(ADA), await journal.open(BOB)
             await appended(journal, opened, 1, Batch((record(1),)))
@@ -265,7 +265,7 @@ class JournalContract(abc.ABC):
             assert (await journal.open(BOB)).epoch == bob.epoch
 
     async def test_the_sessions_of_a_user_are_listed_in_order_of_making(self) -> None:
-        """# S1. Red if the list is unordered, has one twice, or has another user's."""
+        """S1. Red if the list is unordered, has one twice, or has another user's."""
         async with self.opened() as journal:
             keys = [SessionKey("ada", name) for name in ("main", "zoo", "art")]
             for key in (keys[0], BOB, keys[1], keys[2], keys[0]):
@@ -281,7 +281,7 @@ class JournalContract(abc.ABC):
             assert list(await journal.sessions("ada")) == []
 
     async def test_many_write_at_once(self) -> None:
-        """# S1 # S2. Red if sessions that append at the same time disturb each other."""
+        """S1 S2. Red if sessions that append at the same time disturb each other."""
         async with self.opened() as journal:
             keys = [SessionKey("ada", f"s{index}") for index in range(8)]
 

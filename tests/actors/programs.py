@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import attrs
@@ -174,7 +175,14 @@ class Machine:
         self.world = world
         self.clients = {(user, device): world.client(user, f"{user}-{device}") for user in USERS for device in DEVICES}
         self.published: dict[str, int] = dict.fromkeys(USERS, 0)
+        self.too_early: list[str] = []
+        for (user, _), client in self.clients.items():
+            client.on_apply = partial(self._look_when_told, user)
         self._top_kills: list[float] = []
+
+    def _look_when_told(self, user: str, record: dict[str, Any]) -> None:
+        if record["seq"] > self.world.durable(user):
+            self.too_early.append(f"record {record['seq']} of {user} before the journal had it")
 
     async def run(self, program: list[Step]) -> None:
         """Do the steps; no step waits for the work that it starts."""
@@ -239,9 +247,11 @@ class Machine:
 
     async def _publish(self, user: str) -> None:
         try:
-            await self.world.publish(user, "x.said", {"user": user})
+            position = await self.world.publish(user, "x.said", {"user": user})
         except (Killed, SessionQuarantined, StoreUnavailable):
             return
+        if position.seq > self.world.durable(user):
+            self.too_early.append(f"publication {position.seq} of {user} accepted before the journal had it")
         self.published[user] += 1
 
     def _kill_top(self, which: str) -> None:

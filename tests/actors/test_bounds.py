@@ -8,13 +8,14 @@ from hypothesis import strategies as st
 from callboard.actors import CommandEntry, CommandMemory, Event, Log, Record, Result
 
 
+# S13
 @given(
     st.lists(st.lists(st.integers(0, 400), max_size=6), max_size=20),
     st.integers(1, 8),
     st.integers(1, 2_000),
 )
 def test_the_tail_of_a_log_is_bounded(turns: list[list[int]], max_records: int, max_bytes: int) -> None:
-    """# S13. Red if a log keeps more records or bytes than allowed, but for one record that is larger by itself."""
+    """S13. Red if a log keeps more records or bytes than allowed, but for one record that is larger by itself."""
     log = Log("0" * 16, 1, 0, max_records=max_records, max_bytes=max_bytes)
     sizes: list[int] = []
     for turn in turns:
@@ -31,9 +32,10 @@ def test_the_tail_of_a_log_is_bounded(turns: list[list[int]], max_records: int, 
         assert log.head == len(sizes)
 
 
+# S13
 @given(st.lists(st.tuples(st.integers(0, 300), st.integers(1, 400)), max_size=600))
 def test_the_memory_of_commands_is_bounded(commands: list[tuple[int, int]]) -> None:
-    """# S13. Red if more than 256 devices, or more than 128 results of one of them, are kept."""
+    """S13. Red if more than 256 devices, or more than 128 results of one of them, are kept."""
     memory = CommandMemory()
     for device, id in commands:
         memory.remember(CommandEntry(f"{device:032x}", id, b"", Result(id, ok={})))

@@ -71,10 +71,11 @@ steps = st.lists(
 )
 
 
+# S5
 @settings(max_examples=150)
 @given(steps)
 def test_the_memory_judges_as_the_law_says(program: list[tuple[str, str, int, bytes, str]]) -> None:
-    """# S5. Red if a window is off by one, a refusal to be retried is kept, or the wrong device is forgotten."""
+    """S5. Red if a window is off by one, a refusal to be retried is kept, or the wrong device is forgotten."""
     memory, model = CommandMemory(), Model()
     for what, device, id, fingerprint, kind in program:
         if what == "judge":
@@ -98,7 +99,7 @@ def test_the_memory_judges_as_the_law_says(program: list[tuple[str, str, int, by
 
 
 def test_the_window_is_the_last_128_ids() -> None:
-    """# S5. Red if id `highest - 128` is still known, or `highest - 127` is not."""
+    """S5. Red if id `highest - 128` is still known, or `highest - 127` is not."""
     memory = CommandMemory()
     for id in range(1, 201):
         memory.remember(CommandEntry("d", id, b"", Result(id, ok={})))
@@ -108,7 +109,7 @@ def test_the_window_is_the_last_128_ids() -> None:
 
 
 def test_memory_is_bounded_whatever_is_remembered() -> None:
-    """# S13. Red if entries beyond the window, or devices beyond 256, stay."""
+    """S13. Red if entries beyond the window, or devices beyond 256, stay."""
     memory = CommandMemory()
     for device in range(300):
         for id in (*range(1, 140), 1_000_000):

@@ -66,10 +66,11 @@ def deep(levels: int) -> Any:
     return value
 
 
+# S7
 @settings(max_examples=200)
 @given(json_maps, st.text(st.characters(exclude_categories=["Cs"]), max_size=20), st.integers(1, MAX_INT))
 def test_what_is_decoded_equals_what_was_said(data: dict[str, Any], word: str, seq: int) -> None:
-    """# S7. Red if any value is rounded, dropped or re-ordered on its way through event and record."""
+    """S7. Red if any value is rounded, dropped or re-ordered on its way through event and record."""
     event = make("x.note", data, run=f"run {word}", id=f"{word}/7")
     record = Record.of(event, seq, 1_700_000_000_000)
     assert json.loads(record.encoded) == {
@@ -144,7 +145,7 @@ def test_the_longest_type_is_taken() -> None:
 
 @pytest.mark.parametrize("type", sorted(RIGHT))
 def test_each_type_needs_its_fields_of_their_kind(type: str) -> None:
-    """# S7. Red if an event can go out that a page cannot show."""
+    """S7. Red if an event can go out that a page cannot show."""
     assert set(RIGHT) == set(FIELDS)
     right = RIGHT[type]
     assert Record.of(make(type, {**right, "step": 3}), 1, 1).data() == {**right, "step": 3}
@@ -161,7 +162,7 @@ def test_each_type_needs_its_fields_of_their_kind(type: str) -> None:
 
 
 def test_size_is_counted_in_bytes_of_json() -> None:
-    """# S13. Red if characters are counted, or the bound itself is refused."""
+    """S13. Red if characters are counted, or the bound itself is refused."""
     text = "é" * 50
     encoded = len(json.dumps({"text": text}, ensure_ascii=False, separators=(",", ":")).encode())
     assert make("agent_delta", {"text": text}, max_bytes=encoded).type == "agent_delta"
@@ -191,7 +192,7 @@ def test_what_is_said_may_be_changed_afterwards() -> None:
 
 
 def test_equal_maps_have_equal_bytes_in_order() -> None:
-    """# S5. Red if a command that is sent again with its keys in another order looks like another command."""
+    """S5. Red if a command that is sent again with its keys in another order looks like another command."""
     left = encode_json({"b": {"y": 1, "x": 2}, "a": 1}, 8, in_order=True)
     right = encode_json({"a": 1, "b": {"x": 2, "y": 1}}, 8, in_order=True)
     assert left == right

@@ -51,6 +51,7 @@ steps = st.lists(
 )
 
 
+# S2 S8 S10
 @settings(max_examples=200)
 @given(
     steps,
@@ -63,7 +64,7 @@ steps = st.lists(
 def test_a_cursor_gets_every_record_or_is_told(
     program: list[tuple[str, int]], retained: int, tail: int, tail_bytes: int, batch_bytes: int, before: int
 ) -> None:
-    """# S2 # S8 # S10. Red if a record is swallowed or given twice where tail, journal and retention meet."""
+    """S2 S8 S10. Red if a record is swallowed or given twice where tail, journal and retention meet."""
     written = [record(seq, size=seq % 4 * 10) for seq in range(1, before + 1)]
     first = max(1, before + 1 - retained)
     log = Log("e" * 16, first, first - 1, max_records=tail, max_bytes=tail_bytes)
@@ -95,14 +96,14 @@ def test_a_cursor_gets_every_record_or_is_told(
 
 
 def test_an_empty_log_has_nothing_and_is_no_gap() -> None:
-    """# S10. Red if a cursor at zero of an empty session is sent to the journal, or told of a gap."""
+    """S10. Red if a cursor at zero of an empty session is sent to the journal, or told of a gap."""
     log = Log("e" * 16, 1, 0, max_records=4, max_bytes=1_000)
     assert log.after(0, 100) == ()
     assert log.tail_first == 1
 
 
 def test_the_seam_between_journal_and_tail_is_exact() -> None:
-    """# S10. Red if the oldest record in memory is read from the journal, or the one before it from memory."""
+    """S10. Red if the oldest record in memory is read from the journal, or the one before it from memory."""
     log = Log("e" * 16, 1, 0, max_records=3, max_bytes=10**6)
     log.extend([record(seq) for seq in range(1, 11)], 1)
     assert log.tail_first == 8
@@ -114,7 +115,7 @@ def test_the_seam_between_journal_and_tail_is_exact() -> None:
 
 
 def test_the_seam_between_gap_and_journal_is_exact() -> None:
-    """# S10. Red if a gap reaches one record too far, or one too short."""
+    """S10. Red if a gap reaches one record too far, or one too short."""
     log = Log("e" * 16, 1, 0, max_records=2, max_bytes=10**6)
     log.extend([record(seq) for seq in range(1, 11)], 5)
     assert log.after(0, 100) == LogGap(1, 4)

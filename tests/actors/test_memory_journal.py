@@ -36,7 +36,7 @@ class TestFaultyJournalWithoutFaults(JournalContract):
 
 
 async def test_a_full_journal_takes_nothing_and_loses_nothing() -> None:
-    """# S13. Red if the memory that the journal takes has no bound, or a refused batch leaves a part."""
+    """S13. Red if the memory that the journal takes has no bound, or a refused batch leaves a part."""
     journal = epochs()
     opened = await journal.open(ADA)
     large = record(1, size=1_900)
@@ -48,7 +48,7 @@ async def test_a_full_journal_takes_nothing_and_loses_nothing() -> None:
 
 
 async def test_sessions_without_records_take_room_too() -> None:
-    """# S13. Red if one can make sessions without end."""
+    """S13. Red if one can make sessions without end."""
     journal = epochs()
     for index in range(4):
         await journal.open(SessionKey("ada", str(index)))
@@ -59,7 +59,7 @@ async def test_sessions_without_records_take_room_too() -> None:
 
 
 async def test_what_retention_drops_makes_room() -> None:
-    """# S13. Red if the bytes of dropped records stay counted."""
+    """S13. Red if the bytes of dropped records stay counted."""
     numbers = count(1)
     journal = MemoryJournal(lambda: f"{next(numbers):016x}", retained_records=1, max_bytes=5_000)
     opened = await journal.open(ADA)

@@ -56,10 +56,11 @@ def allowed(story: list[tuple[str, str]]) -> bool:
     return False
 
 
+# S6
 @settings(max_examples=300)
 @given(st.lists(events, max_size=8))
 def test_the_grammar_takes_exactly_the_legal_stories(story: list[tuple[str, str]]) -> None:
-    """# S6. Red if an event out of place is taken, or one in place refused; and if `take_back` leaves a trace."""
+    """S6. Red if an event out of place is taken, or one in place refused; and if `take_back` leaves a trace."""
     grammar, so_far = RunGrammar("r"), list[tuple[str, str]]()
     for type, call in story:
         applies = call if type.startswith("tool") else None
@@ -101,10 +102,11 @@ def state(runs: Runs) -> Any:
     )
 
 
+# S4 S6
 @settings(max_examples=200)
 @given(stories, st.integers(1, 5))
 def test_the_fold_at_work_equals_the_fold_read_back(story: list[Told], exchanges: int) -> None:
-    """# S4 # S6. Red if a restarted session knows its runs differently from the one that crashed."""
+    """S4 S6. Red if a restarted session knows its runs differently from the one that crashed."""
     at_work, records, numbers = Runs(exchanges), list[Record](), dict[str, int]()
     for one in story:
         started = one.run in at_work.open
@@ -168,7 +170,7 @@ def test_history_holds_what_was_asked_before_and_its_answers() -> None:
 
 
 def test_memory_of_runs_is_bounded() -> None:
-    """# S13. Red if ended runs or old exchanges stay for ever."""
+    """S13. Red if ended runs or old exchanges stay for ever."""
     runs = Runs(50)
     for number in range(1_500):
         for type, data in (

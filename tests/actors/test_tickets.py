@@ -56,10 +56,11 @@ operations = st.lists(
 )
 
 
+# S12 S13
 @settings(max_examples=200)
 @given(operations)
 def test_a_ticket_opens_once_in_time_from_its_origin(program: list[tuple[str, object, str | None]]) -> None:
-    """# S12. Red if a ticket opens twice, late or from elsewhere, is refused for a wrong reason, or is miscounted."""
+    """S12. Red if a ticket opens twice, late or from elsewhere, is refused for a wrong reason, or is miscounted."""
     book, now, issued = TicketBook(LIMITS), 1_000.0, dict[str, Issued]()
     for what, subject, origin in program:
         waiting = [ticket for ticket in issued.values() if ticket.waits(now)]
@@ -98,7 +99,7 @@ def test_a_ticket_opens_once_in_time_from_its_origin(program: list[tuple[str, ob
 
 
 def test_a_ticket_expires_exactly_at_its_bound() -> None:
-    """# S12. Red if the bound itself is still good, or the moment before it is not."""
+    """S12. Red if the bound itself is still good, or the moment before it is not."""
     book = TicketBook(LIMITS)
     book.issue("early", grant("ada"), None, 0.0)
     assert book.take("early", None, 29.999) == grant("ada")
@@ -108,7 +109,7 @@ def test_a_ticket_expires_exactly_at_its_bound() -> None:
 
 
 def test_a_ticket_shown_from_elsewhere_is_burnt() -> None:
-    """# S12. Red if a thief's try leaves the ticket good for its owner, or for the thief."""
+    """S12. Red if a thief's try leaves the ticket good for its owner, or for the thief."""
     book = TicketBook(LIMITS)
     book.issue("t", grant("ada"), "https://one.example", 0.0)
     with pytest.raises(TicketRefused, match="foreign"):
@@ -118,7 +119,7 @@ def test_a_ticket_shown_from_elsewhere_is_burnt() -> None:
 
 
 def test_spent_tickets_are_told_for_five_minutes_and_kept_in_bounds() -> None:
-    """# S13. Red if what is remembered of spent tickets has no end in time or number."""
+    """S13. Red if what is remembered of spent tickets has no end in time or number."""
     book = TicketBook(LIMITS)
     for index in range(50):
         book.issue(f"t{index}", grant("ada"), None, 0.0)
@@ -133,7 +134,7 @@ def test_spent_tickets_are_told_for_five_minutes_and_kept_in_bounds() -> None:
 
 
 def test_tickets_are_kept_as_hashes_only() -> None:
-    """# S12. Red if what is in memory would open a connection."""
+    """S12. Red if what is in memory would open a connection."""
     book = TicketBook(LIMITS)
     book.issue("secret words", grant("ada"), None, 0.0)
     assert "secret words" not in repr(vars(book))
@@ -142,7 +143,7 @@ def test_tickets_are_kept_as_hashes_only() -> None:
 
 
 async def test_a_restarted_office_knows_no_ticket() -> None:
-    """# S12. Red if a ticket outlives the office, or the office does not come back."""
+    """S12. Red if a ticket outlives the office, or the office does not come back."""
     async with open_system("t") as system:
         ids = Ids(lambda n: bytes(range(n)))
         office = await system.spawn(lambda: TicketOffice(LIMITS, ids), id="tickets")

@@ -115,6 +115,11 @@ class World:
         entries: RegistryEntries = await self.node.registry.ask_async(ReportEntries())
         return entries
 
+    def durable(self, user: str, name: str = "main") -> int:
+        """The newest seq that the journal has of a session, without asking it."""
+        stream = self.journal._streams.get(SessionKey(user, name).id)
+        return 0 if stream is None else stream.head
+
     async def history(self, user: str, name: str = "main") -> list[dict[str, Any]]:
         """All records that the journal has of a session, decoded."""
         records: list[dict[str, Any]] = []

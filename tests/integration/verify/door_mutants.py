@@ -32,7 +32,7 @@ from callboard.actors import (
 )
 from callboard.transport import Authenticator, Identity, TokenRefused
 from callboard.transport.verify import Line
-from tests.integration.verify.nodes import KEY, Mutant
+from tests.integration.verify.nodes import KEY, SHORT_TICKET, Mutant
 
 __all__ = ["DOOR_MUTANTS"]
 
@@ -203,13 +203,20 @@ class KeepsItsEntries(Registry):
         return answer
 
 
+SHORT = {"ticket_seconds": SHORT_TICKET}
+
 DOOR_MUTANTS = (
     Mutant(name="BelievesAnySignature", line=Line.TOKENS, wire=_authenticator(BelievesAnySignature)),
     Mutant(name="BelievesNoSignature", line=Line.ALG_NONE, wire=_authenticator(BelievesNoSignature)),
     Mutant(name="LetsInTwice", line=Line.USED, wire=_office(LetsInTwice)),
     Mutant(name="ForgetsWhatWasUsed", line=Line.USED, wire=_office(ForgetsWhatWasUsed)),
     Mutant(name="LetsAnybodyIn", line=Line.FORGED, wire=_office(LetsAnybodyIn)),
-    Mutant(name="NeverLetsExpire", line=Line.EXPIRED, wire=_office(NeverLetsExpire)),
+    Mutant(
+        name="NeverLetsExpire",
+        line=Line.EXPIRED,
+        wire=_office(NeverLetsExpire),
+        limits={"ticket_seconds": SHORT_TICKET},
+    ),
     Mutant(name="IgnoresTheOrigin", line=Line.FOREIGN, wire=_office(IgnoresTheOrigin)),
     Mutant(name="AnyPage", line=Line.ORIGIN, wire=_any_page),
     Mutant(name="LooksThenTakes", line=Line.RACE, wire=_office(LooksThenTakes)),

@@ -17,9 +17,13 @@ from callboard.actors import Journal, Registry, Session, SessionKey, SessionNode
 from callboard.transport.verify import Line
 from tests.integration.verify.lying import Lie, LyingStream
 
-__all__ = ["KEY", "Mutant", "Works", "node_in_thread", "open_node"]
+__all__ = ["HEALTHY", "KEY", "SHORT_TICKET", "Mutant", "Works", "node_in_thread", "open_node"]
 
 KEY = bytes(range(32))
+
+# Seconds; where that tickets expire is looked at. For other nodes they live so long that nobody waits for their end.
+SHORT_TICKET = 3.0
+LONG_TICKET = 120.0
 
 # A node is opened alone, as one broken class may stand in its module's place just then.
 _opening = trio.StrictFIFOLock()
@@ -60,10 +64,13 @@ class Mutant:
     limits: dict[str, Any] = attrs.field(factory=dict)
 
 
+HEALTHY = Mutant(name="healthy", line=None, limits={"ticket_seconds": SHORT_TICKET})
+
+
 @asynccontextmanager
 async def open_node(mutant: Mutant, key: bytes = KEY) -> AsyncIterator[callboard.Board]:
     """A board with one agent on a free port of loopback, broken as the mutant says."""
-    limits = {"ticket_seconds": 1.0, "drain_seconds": 1.0, "close_seconds": 1.0, **mutant.limits}
+    limits = {"ticket_seconds": LONG_TICKET, "drain_seconds": 1.0, "close_seconds": 1.0, **mutant.limits}
     async with AsyncExitStack() as stack:
         async with _opening:
             with pytest.MonkeyPatch.context() as names:

@@ -20,7 +20,8 @@ COUNTED = (Line.CONNECTIONS_BACK, Line.TICKETS_BACK, Line.RUNS_BACK, Line.TASKS_
 
 # Sockets that were cut are noticed at once, and what a connection leaves is gone with it; this is for a busy machine.
 SETTLE_SECONDS = 10.0
-POLL_SECONDS = 0.1
+FIRST_POLL_SECONDS = 0.05
+MOST_POLL_SECONDS = 1.0
 
 # A session's actor stands right under the session supervisor; what stands under it are its agents.
 SESSION_PATH = re.compile(r".*/sessions/[0-9a-f]{32}")
@@ -80,13 +81,15 @@ class Operator:
     async def _read_until(self, settled: Callable[[Counters], bool]) -> Counters | None:
         """Read until all is well, but no longer than a while, and give what was read last."""
         last: Counters | None = None
+        pause = FIRST_POLL_SECONDS
         with trio.move_on_after(min(SETTLE_SECONDS, self._seconds)):
             while True:
                 read = await self.read()
                 if read is None or settled(read):
                     return read
                 last = read
-                await trio.sleep(POLL_SECONDS)
+                await trio.sleep(pause)
+                pause = min(2 * pause, MOST_POLL_SECONDS)
         return last
 
     async def check_registry(self) -> None:
