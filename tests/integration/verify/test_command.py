@@ -20,15 +20,15 @@ from callboard.transport.verify import Line
 from tests.integration.verify.door_mutants import DOOR_MUTANTS
 from tests.integration.verify.nodes import HEALTHY, KEY, node_in_thread
 
+# Small deadlines and many nodes: on a busy machine they say nothing. `make check-long` runs them.
+pytestmark = pytest.mark.long
+
 # Here one verification goes on at a time, so tickets may be short; `expires_in_s` says 1.
 QUICK = attrs.evolve(HEALTHY, limits={"ticket_seconds": 1.5})
 
 # Prints a token as a login service would: HS256 with the standard library only, so that it starts fast.
 LOGIN = f"""
 import base64, hashlib, hmac, json, sys
-
-# Small deadlines and many nodes: on a busy machine they say nothing. `make check-long` runs them.
-pytestmark = pytest.mark.long
 def part(raw): return base64.urlsafe_b64encode(raw).rstrip(b"=")
 claims = {{"sub": sys.argv[1], "exp": 99999999999, "scope": " ".join(sys.argv[2:])}}
 body = part(b'{{"alg":"HS256","typ":"JWT"}}') + b"." + part(json.dumps(claims).encode())
