@@ -38,7 +38,9 @@ class App:
 
     @default_agent.default
     def _first(self) -> str:
-        return next(iter(self.agents), "")
+        # This runs before `agents` was looked at: what is wrong with it, its own validator says.
+        agents: object = self.agents
+        return next(iter(agents), "") if isinstance(agents, Mapping) else ""
 
     @default_agent.validator
     def _known(self, _: attrs.Attribute[str], value: str) -> None:

@@ -232,7 +232,8 @@ class Registry(Actor):
 
     def _reroute(self, message: Reroute) -> None:
         route = self._routes.get(message.key.id)
-        if route is not None:
+        # What a session leaves behind comes just before the notice of its death.
+        if route is not None and route.ref.is_alive():
             route.ref.forward(message.message, message.reply)
         else:
             self._wait_for(message.key).rerouted.append(message)

@@ -3,7 +3,9 @@
 from typing import Any
 
 import attrs
+import trio
 import trio._core._run
+import trio.testing
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -123,3 +125,16 @@ async def test_the_laws_hold_through_failures_of_the_store(program: list[Step], 
     That nothing is told too early is looked at each time that a client gets a record, or a publisher its position.
     """
     await run_and_check(program, disk, seed)
+
+
+# A12
+@settings(max_examples=15)
+@given(programs(faults=True), st.sampled_from(sorted(DISKS)), seeds)
+def test_one_seed_gives_one_run(program: list[Step], disk: str, seed: int) -> None:
+    """Red if anything in the layer asks a clock, chance or the order of a set that is not given to it."""
+
+    def history() -> list[list[dict[str, Any]]]:
+        clock = trio.testing.MockClock(autojump_threshold=0)
+        return trio.run(run_and_check, program, disk, seed, clock=clock)
+
+    assert history() == history()

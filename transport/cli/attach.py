@@ -122,14 +122,17 @@ class _Attach:
 
     async def _watch(self, client: Client) -> None:
         """Say when the connection is missed."""
-        while True:
-            await client.wait_disconnected()
-            with trio.move_on_after(MISSED_SECONDS):
-                await client.wait_connected()
-            if not client.connected:
-                self._screen.status(f"no connection ({client.trouble}); trying again")
-                await client.wait_connected()
-                self._screen.status("")
+        try:
+            while True:
+                await client.wait_disconnected()
+                with trio.move_on_after(MISSED_SECONDS):
+                    await client.wait_connected()
+                if not client.connected:
+                    self._screen.status(f"no connection ({client.trouble}); trying again")
+                    await client.wait_connected()
+                    self._screen.status("")
+        except Exception:  # noqa: BLE001 - what ended the client is raised behind its last record, to who takes those
+            await trio.sleep_forever()
 
     # -- one message --------------------------------------------------------------------------------------------------
 

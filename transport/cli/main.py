@@ -228,7 +228,7 @@ def verify(
     text: str,
     as_json: bool,
 ) -> None:
-    r"""Show from outside that a node keeps its laws.
+    """Show from outside that a node keeps its laws.
 
     Users of its own, new at each call, go through login, ticket, connection, message and events at the same time, and
     what each of their devices sees is judged. Exit code 0 if all holds, 1 with the first evidence if not.
@@ -237,7 +237,7 @@ def verify(
     [dim]Examples:[/]
       callboard verify http://127.0.0.1:8765
       callboard verify http://127.0.0.1:8765 --users 200 --token-command "./login.sh {user} {scope}"
-    """
+    """  # noqa: D301 - click wants the character itself
     with complain():
         plan = Plan(
             url=_http_url(url), users=users, devices=devices, session=session, text=text, timeout_seconds=timeout

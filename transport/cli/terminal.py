@@ -54,6 +54,7 @@ class PlainScreen:
     def __init__(self, out: Console, err: Console) -> None:
         self._out = out
         self._err = err
+        self._said = False
 
     def show(self, lines: Sequence[Line], partial: Sequence[Line]) -> None:
         """See `Screen`. What has no end yet is not shown."""
@@ -62,8 +63,9 @@ class PlainScreen:
 
     def status(self, text: str) -> None:
         """See `Screen`."""
-        if text:
-            self._err.print(Text(f"callboard: {clean(text)}"), soft_wrap=True)
+        if text or self._said:
+            self._err.print(Text(f"callboard: {clean(text) or 'connected again'}"), soft_wrap=True)
+        self._said = bool(text)
 
 
 class LiveScreen:

@@ -3,17 +3,19 @@
 # General layout, bottom up:
 #
 #   urls, errors          which addresses; what can go wrong
+#   dialing               a stream to a node
 #   tickets, sockets      one ticket over HTTP; one WebSocket
 #   way                   the two together, as a port
 #   backlog, commands     what waits to be taken; what waits for its result
-#   connection            one connection, from its hello to its end
+#   course, connection    one connection, from its hello to its end
 #   backoff, keeper       how long to wait; from connection to connection
-#   client                the face, and `connect`
+#   client, opening       the face; `connect`, where the parts are joined
 
 from ..protocol import Gap, TooManyCommands, WireRecord
 from .backlog import Item, Position, Reset
-from .client import Client, ClientStatistics, connect, open_client
+from .client import Client, ClientStatistics
 from .errors import CommandFailed, SessionClosed, TicketDenied, Unreachable
+from .opening import connect, open_client
 from .sockets import Closed, Socket, hold_socket, open_socket
 from .tickets import NoTicketNow, Ticket, TokenSource, ask_token, get_ticket
 from .way import Link, NetworkWay, TokenSourceFailed, Way

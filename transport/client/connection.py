@@ -15,7 +15,6 @@ Knows no tickets, urls or back-off: it is given an open link, and says how it en
 from __future__ import annotations
 
 import math
-from typing import Protocol
 
 import attrs
 import trio
@@ -39,65 +38,14 @@ from ..protocol import (
 )
 from .backlog import Backlog, Item, Reset
 from .commands import Commands
+from .course import Counts, Ending, Opened, Owner
 from .sockets import ABNORMAL, Closed
-from .way import Link
 
-__all__ = ["Connection", "Counts", "Ending", "Opened", "Owner"]
+__all__ = ["Connection"]
 
 WELCOME_SECONDS = 10.0
 WRITE_SECONDS = 10.0
 NORMAL = 1000
-
-
-@attrs.define
-class Counts:
-    """What a client has been through; one for all of its connections."""
-
-    connects: int = 0
-    records: int = 0
-    gaps: int = 0
-    resets: int = 0
-    left_out: int = 0
-
-
-@attrs.frozen
-class Opened:
-    """A link that is open, and the ticket to say hello with."""
-
-    link: Link
-    ticket: str
-
-
-@attrs.frozen
-class Ending:
-    """How a connection ended.
-
-    Attributes:
-        code: the close code; of the node, unless `by_us`.
-        reason: in words.
-        by_us: this end gave it up, so the code says nothing about us.
-        planned: this end left in order to go on at once.
-        successor: the connection to go on with, if one was prepared.
-    """
-
-    code: int
-    reason: str
-    by_us: bool = False
-    planned: bool = False
-    successor: Opened | None = None
-
-
-class Owner(Protocol):
-    """Who goes from connection to connection."""
-
-    def welcomed(self, welcome: Welcome) -> None:
-        """The connection is open."""
-
-    def heard(self) -> None:
-        """A message was taken."""
-
-    async def successor(self) -> Opened | None:
-        """Open the next connection, as the node asks to be left; None if there is none to be had."""
 
 
 class Connection:

@@ -16,7 +16,8 @@ from ..protocol import ClientProtocol, ClientState, Start, Verdict, Welcome, ver
 from .backlog import Backlog
 from .backoff import Backoff
 from .commands import Commands
-from .connection import Connection, Counts, Ending, Opened
+from .connection import Connection
+from .course import Counts, Ending, Opened
 from .errors import SessionClosed, TicketDenied, Unreachable
 from .sockets import ABNORMAL, Closed
 from .tickets import NoTicketNow
@@ -24,8 +25,7 @@ from .way import TokenSourceFailed, Way
 
 __all__ = ["Keeper"]
 
-# What waits for the consumer: as many records as a node gives to who names no position, or some large ones.
-BACKLOG_ITEMS = 1_000
+# What may wait for the consumer, in bytes of the wire: some large records.
 BACKLOG_BYTES = 4 * 1024 * 1024
 
 
@@ -39,6 +39,7 @@ class Keeper:
         client: what this program calls itself.
         start: where to begin while there is no position.
         give_up_seconds: how long the node may be out of reach.
+        backlog_items: how many records may wait to be taken before no more are read.
         rng: the source of jitter.
 
     Raises:
@@ -54,6 +55,7 @@ class Keeper:
         client: str,
         start: Start | Literal["first"] | None,
         give_up_seconds: float,
+        backlog_items: int,
         rng: random.Random,
     ) -> None:
         if not give_up_seconds > 0:
@@ -64,7 +66,7 @@ class Keeper:
         self._give_up_seconds = give_up_seconds
         self.device = device
         self.protocol = ClientProtocol(device, client, start=start)
-        self.backlog = Backlog(BACKLOG_ITEMS, BACKLOG_BYTES, self._poke)
+        self.backlog = Backlog(backlog_items, BACKLOG_BYTES, self._poke)
         self.backlog.given = self.protocol.position
         self.commands = Commands(self.protocol, rng, self._poke)
         self.counts = Counts()
@@ -98,6 +100,8 @@ class Keeper:
         """Drop the connection, if there is one, without a word."""
         if self._connection is not None:
             self._connection.cut()
+            self.protocol.closed()  # at once: nobody is to take it for open any more
+            self._tell()
 
     # -- the connections ----------------------------------------------------------------------------------------------
 
@@ -141,6 +145,8 @@ class Keeper:
             what = Verdict.BACK_OFF  # it never came so far that one could speak of resuming
         elif what is Verdict.DO_NOT_RETRY:
             if not ending.by_us:
+                if ending.successor is not None:
+                    ending.successor.link.close(1000)  # it was opened in the very moment of the end
                 raise SessionClosed(ending.code, ending.reason)
             # A record that does not follow, or a frame that cannot be read: the next connection may do better.
             what = Verdict.RESUME_WITH_JITTER
@@ -220,5 +226,5 @@ class Keeper:
         """
         try:
             return await self._reach(self._backoff.ended(Verdict.RESUME_NOW, trio.current_time()))
-        except (TicketDenied, TokenSourceFailed):
+        except (TicketDenied, TokenSourceFailed, Unreachable):
             return None

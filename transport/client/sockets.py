@@ -7,7 +7,8 @@ drains, the next one is opened before the last one is left. What fails beneath i
 from __future__ import annotations
 
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+import sys
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 
@@ -20,11 +21,10 @@ from wsproto.connection import ConnectionState, ConnectionType
 from wsproto.utilities import ProtocolError
 
 from ..protocol import SUBPROTOCOL, clip_reason
+from .dialing import NotReached, StreamOpener, dial
 from .urls import Target, target
 
-__all__ = ["Closed", "Socket", "StreamOpener", "hold_socket", "open_socket"]
-
-StreamOpener = Callable[[str, int], Awaitable[trio.abc.Stream]]
+__all__ = ["Closed", "Socket", "hold_socket", "open_socket"]
 
 # Name, TCP, TLS and the WebSocket's handshake together.
 OPEN_SECONDS = 10.0
@@ -117,17 +117,18 @@ async def hold_socket(
         Closed: there is no socket to be had there within `OPEN_SECONDS`.
         ValueError: the url is no WebSocket's.
     """
-    where = target(url)
-    stream: trio.abc.Stream | None = None
+    where, deadline = target(url), trio.current_time() + OPEN_SECONDS
     try:
-        with trio.move_on_after(OPEN_SECONDS) as opening:
-            stream = await _open_stream(where, tls, open_stream)
-            await _hold(stream, where, origin, opening, task_status)
-        if opening.cancelled_caught:
-            raise Closed(ABNORMAL, f"{where.host_header} did not answer within {OPEN_SECONDS:g} seconds")
+        with trio.fail_at(deadline):
+            stream = await dial(where, tls, open_stream)
+    except NotReached as error:
+        raise Closed(ABNORMAL, f"{where.host_header}: {error}") from None
+    except trio.TooSlowError:
+        raise _too_late(where) from None
+    try:
+        await _hold(stream, where, origin, deadline, task_status)
     finally:
-        if stream is not None:
-            await trio.aclose_forcefully(stream)
+        await trio.aclose_forcefully(stream)
 
 
 @asynccontextmanager
@@ -151,32 +152,11 @@ async def open_socket(
         raise raised
 
 
-async def _open_stream(where: Target, tls: ssl.SSLContext | None, open_stream: StreamOpener) -> trio.abc.Stream:
-    try:
-        stream = await open_stream(where.host, where.port)
-    except OSError as error:
-        raise Closed(ABNORMAL, f"{where.host_header}: {error.strerror or error}") from None
-    if not where.secure:
-        return stream
-    secured = trio.SSLStream(
-        stream, tls or ssl.create_default_context(), server_hostname=where.host, https_compatible=True
-    )
-    try:
-        await secured.do_handshake()
-    except trio.BrokenResourceError as error:
-        await trio.aclose_forcefully(stream)
-        raise Closed(ABNORMAL, f"{where.host_header}: no TLS: {error.__cause__ or error}") from None
-    except BaseException:
-        await trio.aclose_forcefully(stream)
-        raise
-    return secured
-
-
 async def _hold(
     stream: trio.abc.Stream,
     where: Target,
     origin: str | None,
-    opening: trio.CancelScope,
+    deadline: float,
     task_status: trio.TaskStatus[Socket],
 ) -> None:
     connection = _WebSocket(
@@ -190,14 +170,16 @@ async def _hold(
         receive_buffer_size=RECEIVE_BYTES,
     )
     reader = _Reader(connection)
+    # Raised outside of the nursery, which would wrap it into a group.
     refused: Closed | None = None
     async with trio.open_nursery() as nursery:
         nursery.start_soon(reader.run)
         try:
-            await reader.opened.wait()
-            refused = reader.refused()
+            # The deadline is over before the socket is given away: it must not end what is in use.
+            with trio.move_on_at(deadline):
+                await reader.opened.wait()
+            refused = reader.refused() if reader.opened.is_set() else _too_late(where)
             if refused is None:
-                opening.deadline = float("inf")
                 socket = Socket(connection)
                 task_status.started(socket)
                 await socket._end()
@@ -223,7 +205,7 @@ class _Reader:
                 try:
                     await self._connection._reader_task()
                 except (HandshakeError, ProtocolError, ConnectionClosed, ValueError) as error:
-                    # ValueError: a head that is not ASCII. And wsproto would have us send a refusal, but not let us.
+                    # ValueError: a head that is not ASCII.
                     self._why = str(error) or type(error).__name__
                     await self._connection._abort_web_socket()
                 # Whoever waits for a handshake, or for the end, must not wait for a reader that has ended.
@@ -245,12 +227,23 @@ class _Reader:
 
 
 class _WebSocket(WebSocketConnection):
-    """trio-websocket's end of a client, with one slip mended."""
+    """trio-websocket's end of a client, with two slips mended."""
+
+    async def _send(self, event: wsproto.events.Event) -> None:
+        if isinstance(event, wsproto.events.RejectConnection):
+            # wsproto hints at a refusal for a handshake that is wrong, but a client has nothing to refuse it with.
+            error = sys.exc_info()[1]
+            raise ProtocolError(str(error) if error is not None else "no handshake")
+        await super()._send(event)
 
     async def _handle_ping_event(self, event: wsproto.events.Ping) -> None:
         # Nothing may follow a close; trio-websocket would answer, and fail, on a ping that crosses ours.
         if self._wsproto.state is ConnectionState.OPEN:
             await super()._handle_ping_event(event)
+
+
+def _too_late(where: Target) -> Closed:
+    return Closed(ABNORMAL, f"{where.host_header} did not answer within {OPEN_SECONDS:g} seconds")
 
 
 def _closed(closed: ConnectionClosed) -> Closed:

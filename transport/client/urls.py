@@ -8,14 +8,14 @@ import attrs
 
 from ..hosts import host_port
 
-__all__ = ["Target", "check_node_url", "target"]
+__all__ = ["Target", "check_node_url", "target", "ticket_target"]
 
 DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 
 
 @attrs.frozen
 class Target:
-    """Where a WebSocket is: `host` as the system knows it (IPv6 without brackets), `path` with its query."""
+    """Where something is asked for: `host` as the system knows it (IPv6 without brackets), `path` with its query."""
 
     host: str
     port: int
@@ -24,12 +24,14 @@ class Target:
 
     @property
     def host_header(self) -> str:
-        """Host and port as the request names them."""
-        return host_port(self.host, self.port)
+        """Host and port as the request names them: as in a browser, without the port that goes without saying."""
+        usual = DEFAULT_PORTS["https" if self.secure else "http"]
+        spelled = host_port(self.host, self.port)
+        return spelled.removesuffix(f":{usual}") if self.port == usual else spelled
 
 
 def check_node_url(url: str) -> str:
-    """The address of a node without a slash at its end.
+    """The address of a node, its scheme in small letters, without a slash at its end.
 
     Raises:
         ValueError: it is no ``http(s)://host[:port][/prefix]``.
@@ -37,7 +39,7 @@ def check_node_url(url: str) -> str:
     parts, _ = _split(url, ("http", "https"))
     if parts.query or parts.fragment:
         raise ValueError(f"{_shown(url)}; a query or a fragment is nothing that a node has")
-    return url.rstrip("/")
+    return f"{parts.scheme}{url[len(parts.scheme) :].rstrip('/')}"
 
 
 def target(url: str) -> Target:
@@ -49,6 +51,16 @@ def target(url: str) -> Target:
     parts, port = _split(url, ("ws", "wss"))
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     return Target(parts.hostname or "", port, parts.scheme == "wss", path)
+
+
+def ticket_target(url: str) -> Target:
+    """Where a node gives its tickets.
+
+    Raises:
+        ValueError: the url is no node's.
+    """
+    parts, port = _split(check_node_url(url), ("http", "https"))
+    return Target(parts.hostname or "", port, parts.scheme == "https", f"{parts.path}/v1/tickets")
 
 
 def _split(url: str, schemes: tuple[str, str]) -> tuple[SplitResult, int]:

@@ -12,8 +12,10 @@ from typing import Protocol
 import attrs
 import trio
 
-from .sockets import StreamOpener, hold_socket
+from .dialing import StreamOpener
+from .sockets import hold_socket
 from .tickets import Ticket, TokenSource, ask_token, get_ticket
+from .urls import target
 
 __all__ = ["Link", "NetworkWay", "TokenSourceFailed", "Way"]
 
@@ -57,12 +59,12 @@ class NetworkWay:
     """The way over HTTP and WebSocket to a node.
 
     Attributes:
-        url: the node.
+        url: the node, as `check_node_url` gives it.
         token: the user's token, or what gives one; asked before each ticket.
         session: the session's name.
         origin: an origin to name, as a page would.
         tls: how to verify the node's certificate; the system's authorities if None.
-        open_stream: opens the WebSocket's stream to a host and port.
+        open_stream: opens a stream to a host and port.
     """
 
     url: str
@@ -79,13 +81,15 @@ class NetworkWay:
         except Exception as error:
             # The program's own function, so its error is the program's to hear.
             raise TokenSourceFailed(error) from error
-        return await get_ticket(self.url, bearer, session=self.session, origin=self.origin, tls=self.tls)
+        return await get_ticket(
+            self.url, bearer, session=self.session, origin=self.origin, tls=self.tls, open_stream=self.open_stream
+        )
 
     async def open(self, nursery: trio.Nursery, url: str) -> Link:
         """See `Way`. A node that was asked over TLS is not spoken to without."""
-        if self.url.startswith("https:") and url.startswith("ws:"):
+        if self.url.startswith("https:") and not target(url).secure:
             # A node behind a proxy does not know that it is asked over TLS.
-            url = f"wss:{url.removeprefix('ws:')}"
+            url = f"wss{url[url.index(':') :]}"
         hold = partial(hold_socket, url, origin=self.origin, tls=self.tls, open_stream=self.open_stream)
         link: Link = await nursery.start(hold)
         return link

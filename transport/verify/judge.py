@@ -17,12 +17,17 @@ from .stream import Missing, Seen, contiguous_until, differing, first_break, rep
 
 __all__ = ["judge"]
 
+OF_RUNS = (Line.GRAMMAR, Line.TOOL_PAIRS, Line.TERMINAL, Line.POSITION)
+
 
 def judge(findings: Findings, stories: Sequence[Story]) -> None:
     """Judge all sessions together."""
     owners = {run: story for story in stories for run in story.said}
     for story in stories:
         _Session(findings, story, owners).judge()
+    pairs = findings.outcomes[Line.TOOL_PAIRS]
+    if findings.outcomes[Line.GRAMMAR].count and not pairs.count and not pairs.failures:
+        findings.remark([Line.TOOL_PAIRS], "the agent used no tools")
 
 
 class _Session:
@@ -43,6 +48,8 @@ class _Session:
         if readable and contiguous_until(records) == max(records, default=0):
             self._judge_runs()
             self._judge_positions()
+        else:
+            self._findings.remark(OF_RUNS, "records of some sessions were not all seen, so their runs were not judged")
 
     # -- one connection -----------------------------------------------------------------------------------------------
 
@@ -135,11 +142,13 @@ class _Session:
             said = self._story.said.get(run)
             if said is not None and records[0].type == "agent_started" and _input(records[0]) != said.text:
                 self._fault(Line.OWN, records[0], f"the run's input to be what was said, {said.text:.80}")
-            for line in {Line.GRAMMAR, Line.TOOL_PAIRS, Line.TERMINAL} - broken:
-                if line is not Line.TERMINAL:
-                    self._findings.passed(line)
-                elif any(run in link.ended for link in self._story.links):
-                    self._findings.passed(line, seconds=self._duration(run))
+            if Line.GRAMMAR not in broken:
+                self._findings.passed(Line.GRAMMAR)
+            if Line.TOOL_PAIRS not in broken:
+                calls = sum(1 for record in records if record.type == "tool_executing")
+                self._findings.passed(Line.TOOL_PAIRS, calls)
+            if Line.TERMINAL not in broken and any(run in link.ended for link in self._story.links):
+                self._findings.passed(Line.TERMINAL, seconds=self._duration(run))
 
     def _duration(self, run: str) -> float | None:
         said = self._story.said.get(run)

@@ -306,6 +306,30 @@ class WaitsForTheSlowest(Session):
         return super().on_receive(message)
 
 
+class LingersForTheSlowest(Session):
+    """Gives a connection whose socket takes nothing two seconds before each run, and then goes on."""
+
+    def __init__(self, key: SessionKey, node: SessionNode) -> None:
+        super().__init__(key, node)
+        self.attached: dict[Any, None] = {}
+        self.to_linger = False
+
+    def on_receive(self, message: Any) -> Any:
+        match message:
+            case Attach(connection):
+                self.attached[connection] = None
+            case Detach(connection):
+                self.attached.pop(connection, None)
+            case RunCommand():
+                self.to_linger = any(connection.waiting_bytes for connection in self.attached)
+            case StoreAnswered() if self.to_linger:
+                self.to_linger = False
+                me = self.actor_ref
+                self.system.timers.call_later(2.0, lambda: me.notify(message))
+                return None
+        return super().on_receive(message)
+
+
 class Sleeper(Actor):
     async def on_receive(self, message: Any) -> None:
         await trio.sleep_forever()
@@ -369,6 +393,7 @@ SESSION_MUTANTS = (
     _mutant(ForgetsItsFirst, Line.FIRST),
     _mutant(GivesOneMore, Line.LAST),
     _mutant(WaitsForTheSlowest, Line.SLOW),
+    _mutant(LingersForTheSlowest, Line.SLOW),
     _mutant(LeavesATask, Line.TASKS_BACK),
     _mutant(CountsRunsOnly, Line.RUNS_BACK),
 )

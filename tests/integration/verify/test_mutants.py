@@ -25,7 +25,7 @@ AT_ONCE = 12
 # What a mutant never says is waited for so long.
 WAIT_SECONDS = 8.0
 PATIENT = {"NeverEnds", "ForgetsAnAnswer", "KeepsBack", "IgnoresStrangers", "WaitsForTheSlowest", "NeverHearsTheEnd"}
-PATIENT |= {"CountsTicketsOnly", "KeepsItsEntries", "LeavesATask", "CountsRunsOnly"}
+PATIENT |= {"CountsTicketsOnly", "KeepsItsEntries", "LeavesATask", "CountsRunsOnly", "LingersForTheSlowest"}
 
 
 class Silent:

@@ -27,6 +27,8 @@ STUCK_BYTES = 100_000
 # A machine with other work has delays of this order by itself.
 SLACK_SECONDS = 0.5
 FACTOR = 2.0
+# What a stuck client costs, it costs each time; what another process on this machine costs, it does not.
+LOOKS = 3
 
 
 async def slow(world: World) -> None:
@@ -41,16 +43,20 @@ async def slow(world: World) -> None:
         for _ in range(ROUNDS):
             await _round(world, links, alone, Line.ANSWERED)
             step()
-        story = links[0].story
-        stuck = await stack.enter_async_context(world.join(story, "a stuck device", deaf=True))
-        stuck.cut()  # once all is said; it takes effect at the end
-        begins = links[0].head
-        beside: list[float] = []
-        for _ in range(ROUNDS):
-            await _round(world, links, beside, Line.SLOW)
-            step()
-        kept = sum(len(record.raw) for record in links[0].records if record.seq > begins)
-        _judge(world, alone, beside, kept)
+        bound = FACTOR * percentile(alone, 99) + SLACK_SECONDS
+        looks: list[list[float]] = []
+        kept = 0
+        while len(looks) < LOOKS and (not looks or percentile(looks[-1], 99) > bound):
+            looks.append([])
+            # Another one for each look, as a node may cut one that takes nothing for long.
+            async with world.join(links[0].story, "a stuck device", deaf=True) as stuck:
+                stuck.cut()  # once all is said: it takes effect at the end
+                begins = stuck.head
+                for _ in range(ROUNDS):
+                    await _round(world, links, looks[-1], Line.SLOW)
+                    step()
+                kept = sum(len(record.raw) for record in links[0].records if record.seq > begins)
+        _judge(world, alone, looks, bound, kept)
 
 
 async def _round(world: World, links: list[Link], seconds: list[float], line: Line) -> None:
@@ -70,17 +76,19 @@ async def _say(world: World, link: Link, seconds: list[float], line: Line, long:
     await link.end_of(said.run, Line.TERMINAL if line is Line.ANSWERED else line)
 
 
-def _judge(world: World, alone: list[float], beside: list[float], kept: int) -> None:
-    before, after = percentile(alone, 99), percentile(beside, 99)
-    bound = FACTOR * before + SLACK_SECONDS
-    told = f"p99 {1000 * before:.1f} ms alone, {1000 * after:.1f} ms beside it; bound {1000 * bound:.0f} ms"
-    if after > bound:
-        expected = f"p99 within {FACTOR:g} times what it was alone and {1000 * SLACK_SECONDS:g} ms"
+def _judge(world: World, alone: list[float], looks: list[list[float]], bound: float, kept: int) -> None:
+    before, after = percentile(alone, 99), [percentile(look, 99) for look in looks]
+    beside = ", ".join(f"{1000 * value:.1f}" for value in after)
+    told = f"p99 {1000 * before:.1f} ms alone, {beside} ms beside it; bound {1000 * bound:.0f} ms"
+    if after[-1] > bound:
+        expected = (
+            f"p99 within {FACTOR:g} times what it was alone and {1000 * SLACK_SECONDS:g} ms, in one of {LOOKS} looks"
+        )
         world.findings.failed(Line.SLOW, Evidence(expected=expected, seen=told))
     elif kept < STUCK_BYTES:
         told += f"; only {kept} bytes were for the stuck client, too few to be sure that it was stuck"
     else:
         told += f"; {kept} bytes were for the stuck client"
-        for value in beside:
+        for value in looks[-1]:
             world.findings.passed(Line.SLOW, seconds=value)
     world.findings.remark([Line.SLOW], told)
