@@ -85,6 +85,7 @@ class Cell(Mailbox):
 
     __slots__ = (
         "actor",
+        "busy_since",
         "deferred",
         "factory",
         "family",
@@ -132,6 +133,7 @@ class Cell(Mailbox):
         # The supervisor is not asked: the end of this incarnation is the end.
         self.final = False
         self.scope: trio.CancelScope | None = None
+        self.busy_since = 0.0
         self.reply: Reply[Any] | None = None
         self.message: Any = None
         self.deferred: dict[Reply[Any], None] | None = None
@@ -350,6 +352,7 @@ class Cell(Mailbox):
     ) -> None:
         """Run a coroutine of the actor in a task; the cell is busy until `then(result, error)`."""
         self.scope = scope = trio.CancelScope()
+        self.busy_since = trio.current_time()
         if self.reply is not None:
             # Law A5. The asker may be on another thread; a scope that has been left bears being cancelled.
             self.reply.on_abandon = lambda: self.system.run_soon(scope.cancel)
@@ -502,6 +505,7 @@ class Cell(Mailbox):
         for watcher in watchers or ():
             watcher.notify(notice)
         del self.system.cells[self]
+        self.system.handled_by_gone += self.handled
         if self.parent is not None and self.parent.family is not None:
             self.parent.family.child_gone(self)
         gone, self.gone = self.gone, None

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 __all__ = ["Envelope", "Mailbox", "Overflow"]
 
 copy_context = contextvars.copy_context
+# Marks of one mailbox: a minute of a mailbox that never gets empty, at one a second.
+MOST_MARKS = 64
 ActorStop = pykka.messages._ActorStop
 
 Envelope = tuple[Any, "Reply[Any] | None", contextvars.Context]
@@ -67,6 +69,7 @@ class Mailbox:
         "closed",
         "idle",
         "lane",
+        "marks",
         "overflow",
         "path",
         "queue",
@@ -89,6 +92,8 @@ class Mailbox:
         self.closed = False
         # Nothing to do and not in the run queue: whoever puts something in has to queue the cell.
         self.idle = False
+        # Messages that were the newest when somebody looked, and when that was; only while there is a lookout.
+        self.marks: deque[tuple[Envelope, float]] | None = None
 
     def turn(self, budget: int, deadline: float) -> int:
         """Handle what waits; the cell knows how."""
@@ -243,6 +248,37 @@ class Mailbox:
         self.lane.append(item)
         self.wake()
 
+    # -- how long messages wait -------------------------------------------------------------------------------------
+
+    def mark(self, now: float) -> bool:
+        """Note that the newest message was here at `now`; whether there is one."""
+        if not self.queue:
+            self.marks = None
+            return False
+        marks = self._drop_marks()
+        if marks is None:
+            self.marks = marks = deque()
+        if not marks or marks[-1][0] is not self.queue[-1]:
+            marks.append((self.queue[-1], now))
+        if len(marks) > MOST_MARKS:
+            # The oldest is exact all the same; those in the middle only say how it is when that one has gone.
+            self.marks = deque((*tuple(marks)[:-1:2], marks[-1]))
+        return True
+
+    def oldest_seconds(self, now: float) -> float | None:
+        """How long the oldest message has been waiting: since the first mark behind it. None if that is not known."""
+        marks = self._drop_marks()
+        return now - marks[0][1] if marks else None
+
+    def _drop_marks(self) -> deque[tuple[Envelope, float]] | None:
+        # What is marked leaves from the front, as all messages do. By identity: messages may compare in any way.
+        marks = self.marks
+        if marks is not None:
+            waiting = set(map(id, self.queue))
+            while marks and id(marks[0][0]) not in waiting:
+                marks.popleft()
+        return marks
+
     # -- the end ----------------------------------------------------------------------------------------------------
 
     def close(self, take_over: Callable[[Any, Reply[Any] | None], bool]) -> None:
@@ -251,6 +287,7 @@ class Mailbox:
         self.capacity = 0
         self.idle = False
         self.lane = None
+        self.marks = None
         self.bury_queue(take_over)
         senders, self.senders = self.senders, None
         for sender in senders or ():

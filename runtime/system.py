@@ -18,19 +18,20 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
 
-import attrs
 import pykka
 import trio
 
 from .actor import Actor, start_and_wait
-from .cell import Cell, State
+from .cell import Cell
 from .deadletters import DeadLetters
 from .errors import Killed
 from .family import Family
+from .inspection import ActorStatistics, SystemStatistics, dump, statistics
+from .lookout import Lookout
 from .mailbox import Mailbox
 from .ref import Ref
 from .supervision import ChildSpec, Restart
@@ -47,31 +48,6 @@ SLICE_SECONDS = 0.0005
 SLICE_MESSAGES = 256
 # One actor's share of a slice, so that a busy one does not keep the others waiting for a whole slice.
 TURN_MESSAGES = 64
-
-
-@attrs.frozen
-class ActorStatistics:
-    """One actor at one moment. `mailbox` counts waiting messages, `handled` those done since its first start."""
-
-    path: str
-    kind: str
-    state: str
-    mailbox: int
-    capacity: int
-    handled: int
-    restarts: int
-    current: str | None
-    last_error: str | None
-
-
-@attrs.frozen
-class SystemStatistics:
-    """A system at one moment: its actors in order of start, and what was not delivered, by reason."""
-
-    actors: tuple[ActorStatistics, ...]
-    dead_letters: Mapping[str, int]
-    tasks: int
-    timers: int
 
 
 class _Root(Actor):
@@ -94,7 +70,11 @@ class ActorSystem:
         self._token = trio.lowlevel.current_trio_token()
         self._run_queue: deque[Mailbox | _Errand] = deque()
         self._parked: trio.lowlevel.Task | None = None
-        self._tasks = 0
+        self._clock = trio.lowlevel.current_clock()
+        self.tasks: dict[trio.lowlevel.Task, Cell] = {}
+        """The coroutines of actors that run, and whose they are."""
+        self.handled_by_gone = 0
+        self.lookout: Lookout | None = None
         self._nursery: trio.Nursery | None = None
         self._body = trio.CancelScope()
         self._closing = trio.Event()
@@ -124,12 +104,15 @@ class ActorSystem:
 
     def statistics(self) -> SystemStatistics:
         """A snapshot of all actors and counters."""
-        return SystemStatistics(
-            actors=tuple(_statistics(cell) for cell in self.cells),
-            dead_letters=self.dead_letters.counts(),
-            tasks=self._tasks,
-            timers=len(self.timers),
-        )
+        return statistics(self)
+
+    def dump(self) -> str:
+        """The whole tree in words: who works on what and where it is just now, who waits, and what other threads do.
+
+        May be called wherever `statistics` may, and by a signal's handler on the trio thread, which the loop need not
+        be alive for.
+        """
+        return dump(self, self._clock.current_time())
 
     def abort(self, error: BaseException) -> None:
         """End the system because of `error`: an ordered stop, then `error` is raised from `open_system`."""
@@ -149,6 +132,10 @@ class ActorSystem:
     def has_work(self) -> bool:
         """Whether an actor, or an errand, waits for the dispatcher."""
         return bool(self._run_queue)
+
+    def with_work(self) -> list[Cell]:
+        """The actors that have something to do: those that wait for a turn, and those whose coroutine runs."""
+        return [*(each for each in self._run_queue if isinstance(each, Cell)), *self.tasks.values()]
 
     def do_soon(self, order: Callable[[], None]) -> None:
         """Have the dispatcher call `order`, in no actor's turn. Trio thread only."""
@@ -203,7 +190,7 @@ class ActorSystem:
     ) -> None:
         task = trio.lowlevel.current_task()
         self.waits.handlers[task] = cell
-        self._tasks += 1
+        self.tasks[task] = cell
         result: Any = None
         error: BaseException | None = None
         try:
@@ -217,7 +204,7 @@ class ActorSystem:
             error = raised
             self.abort(raised)
         finally:
-            self._tasks -= 1
+            del self.tasks[task]
             del self.waits.handlers[task]
         cell.scope = None
         self.call(then, result, error)
@@ -308,27 +295,13 @@ class _Errand:
         return 1
 
 
-def _statistics(cell: Cell) -> ActorStatistics:
-    message = cell.message
-    return ActorStatistics(
-        path=cell.path,
-        kind=cell.ref.actor_class.__name__,
-        state="busy" if cell.scope is not None and cell.state is State.RUNNING else cell.state.value,
-        mailbox=len(cell.queue) + len(cell.lane or ()),
-        capacity=cell.capacity,
-        handled=cell.handled,
-        restarts=cell.restarts,
-        current=None if message is None else type(message).__name__,
-        last_error=None if cell.last_error is None else type(cell.last_error).__name__,
-    )
-
-
 @asynccontextmanager
 @trio.lowlevel.enable_ki_protection
 async def open_system(
     name: str = "system",
     *,
     slice_clock: Callable[[], float] = time.perf_counter,  # noqa: TID251 - a parameter; it shapes time slices only
+    slow_seconds: float | None = None,
 ) -> AsyncIterator[ActorSystem]:
     """Open an actor system for the body of an ``async with``; at its end the tree is stopped in order.
 
@@ -339,6 +312,8 @@ async def open_system(
         name: the first part of every actor's path.
         slice_clock: seconds, read to end the dispatcher's time slices. A constant makes one seed give one run (law
             A12): then only the count of messages ends a slice.
+        slow_seconds: look out, from a thread, for what holds the loop that long, and for how long messages wait; None
+            looks out for nothing. See `lookout.py`.
 
     Raises:
         RestartsExhausted: a top-level actor failed more often than is tolerated.
@@ -351,11 +326,16 @@ async def open_system(
     try:
         with system._body:
             await ready.wait()
+            if slow_seconds is not None:
+                system.lookout = Lookout(system, slow_seconds)
+                system.lookout.open()
             yield system
     except KeyboardInterrupt:
         interrupted = True
         raise
     finally:
         await system._close(interrupted=interrupted)
+        if system.lookout is not None:
+            system.lookout.close()
         if system.failure is not None:
             raise system.failure
