@@ -4,6 +4,7 @@
 #   make PYTHON=/opt/python3.13/bin/python3     another Python
 #   make demo ARGS="--port 9000"                arguments for `callboard demo`
 #   make test ARGS="-k registry -x"             arguments for pytest
+#   make bench ARGS="kernel --quick"            which benchmarks, and their options
 
 PYTHON ?= python3 python3.14 python3.13 python3.12 python3.11
 VENV := .venv
@@ -15,7 +16,7 @@ ARGS ?=
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: help demo test check check-long clean
+.PHONY: help demo test bench check check-long clean
 
 help: ## show this list
 	@printf '\n  \033[1mcallboard\033[0m\n\n'
@@ -30,6 +31,9 @@ test: $(VENV)/.installed-dev ## run all tests
 	@command -v chromium chromium-browser google-chrome >/dev/null || \
 		echo 'callboard: chromium is missing and tests in the browser are skipped; run: apt-get install chromium'
 	@$(BIN)/python -m pytest $(ARGS)
+
+bench: $(VENV)/.installed-bench ## measure callboard and its peers, side by side
+	@$(BIN)/python -m benchmarks $(if $(ARGS),$(ARGS),kernel)
 
 check: $(VENV)/.installed-dev ## formatting, lint, types and layers
 	@$(BIN)/ruff format --check .
@@ -64,7 +68,12 @@ $(VENV)/.installed: pyproject.toml | $(BIN)/pip
 	@$(PIP_INSTALL) --editable .
 	@touch $@
 
+$(VENV)/.installed-bench: pyproject.toml | $(BIN)/pip
+	@echo 'callboard: installing what the benchmarks need'
+	@$(PIP_INSTALL) --editable '.[bench]'
+	@touch $(VENV)/.installed $@
+
 $(VENV)/.installed-dev: pyproject.toml | $(BIN)/pip
 	@echo 'callboard: installing what tests and checks need'
 	@$(PIP_INSTALL) --editable '.[dev]'
-	@touch $(VENV)/.installed $@
+	@touch $(VENV)/.installed $(VENV)/.installed-bench $@

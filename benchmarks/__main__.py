@@ -1,0 +1,24 @@
+"""``python -m benchmarks NAME …``: one command a scenario, several in a row if wanted."""
+
+from __future__ import annotations
+
+import rich_click as click
+
+from .kernel.command import command as kernel
+
+SCENARIOS = (kernel,)
+
+
+@click.group(chain=True, subcommand_metavar="NAME [OPTIONS] ...")
+def main() -> None:
+    """Measure callboard and its peers side by side, in turns, in one run.
+
+    Results go to benchmarks/results: JSON lines, a PNG and an SVG for each scenario. `NAME --help` tells more.
+    """
+
+
+for scenario in SCENARIOS:
+    main.add_command(scenario)
+
+if __name__ == "__main__":
+    main(prog_name="python -m benchmarks")

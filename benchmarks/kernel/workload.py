@@ -1,0 +1,43 @@
+"""What the six workloads are, whoever does them: the numbers that all contenders share, and the checks.
+
+*tell* and *tell 100*: an actor counts. Its sender tells it 999 times, asks once, and goes on when the answer has come:
+callboard's mailboxes hold 1,000 messages unless said otherwise, the channel and the queue get the same bound, and
+pykka's inbox has none. With 100 actors the sender takes them in turn for each message, then asks each. A message counts
+once it has been handled.
+
+*ask*: one after the other, each waits for the answer.
+
+*ring*: 503 actors (a prime, as in the thread-ring of the benchmarks game), one message goes round.
+
+*fan-out*: an actor tells 100 others, each tells it back, and when all have done so the next round begins. Messages of
+both ways count.
+
+*spawn, stop*: 1,000 actors are started, each has run its start hook, then all are told to stop and have stopped.
+
+*memory*: what the process grows by, for each actor started and idle.
+"""
+
+from __future__ import annotations
+
+__all__ = ["BATCH", "CAPACITY", "CROWD", "RING", "TELLS", "check", "split"]
+
+CAPACITY = 1_000
+"""What a mailbox holds: callboard's default."""
+TELLS = CAPACITY - 1
+"""Tells before the ask that acknowledges them; together they fill a mailbox."""
+CROWD = 100
+"""Actors that are told in turn, or fanned out to."""
+RING = 503
+BATCH = 1_000
+"""Actors that are alive together when starting and stopping is measured."""
+
+
+def split(size: int, part: int) -> int:
+    """How many whole parts there are in `size`, at least one."""
+    return max(size // part, 1)
+
+
+def check(expected: int, seen: int) -> None:
+    """A benchmark that lost a message measured something else."""
+    if seen != expected:
+        raise AssertionError(f"{seen} messages were handled, not {expected}")
