@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib.metadata
 import logging
 import os
+import random
 import socket
 import time
 from collections import Counter
@@ -62,6 +63,9 @@ BACKLOG = 1_024
 
 CONNECT = "/v1/connect"
 
+# The part of a drain's time in which clients are asked to leave. The rest is for those who find the next node slow.
+LEAVING_SHARE = 0.5
+
 
 @attrs.frozen
 class DrainReport:
@@ -86,6 +90,7 @@ class Board:
         origins: Collection[str],
         wall_clock: Callable[[], float],
         runs: _Runs,
+        rng: random.Random,
     ) -> None:
         self.system = system
         self.node = node
@@ -105,6 +110,7 @@ class Board:
         self._own_origins: frozenset[str] = frozenset()
         self._wall_clock = wall_clock
         self._runs = runs
+        self._rng = rng
         self._connections: dict[Connection, str | None] = {}
         self._per_user: Counter[str] = Counter()
         self._tcp = 0
@@ -190,7 +196,10 @@ class Board:
         }
 
     async def drain(self, seconds: float | None = None) -> DrainReport:
-        """Stop serving: ask the clients to go, let the open runs end for up to `seconds`, then stop the sessions.
+        """Stop serving: ask the clients to go, serve those that are here for up to `seconds`, then stop the sessions.
+
+        Each client is given a moment of its own in the first half of the time, so that the next node does not get all
+        of them in one instant. It ends sooner once no run is open and every client has left.
 
         `seconds` is `limits.drain_seconds` if not given. Runs that are open after that are cut short, and say so. The
         clients that keep up see how their runs ended; then their connections are closed, which takes up to
@@ -200,12 +209,12 @@ class Board:
         self.draining = True
         asked = list(self._connections)
         ended = self._runs.ended.total()
-        for index, connection in enumerate(asked):
-            # Spread, so that the next node does not get all of them in one instant.
-            spread = seconds / 2 * index / max(1, len(asked))
-            connection.goaway(in_ms=round(spread * 1000), by_ms=round(seconds * 1000))
+        for connection, leave_in in zip(asked, _slots(len(asked), seconds * LEAVING_SHARE, self._rng), strict=True):
+            connection.goaway(in_ms=int(leave_in * 1000), by_ms=round(seconds * 1000))
         with trio.move_on_after(seconds):
-            await self._runs.wait_none()
+            # A client that was told to leave later is served until then: it is not sent away with those who have left.
+            while self._runs.open or self._per_user:
+                await (self._runs.wait_none() if self._runs.open else self._idle.wait())
         report = DrainReport(len(asked), self._runs.ended.total() - ended, len(self._runs.open))
         with trio.move_on_after(self.limits.close_seconds + 1):
             await self._stop_sessions()
@@ -417,12 +426,12 @@ async def open_board(
     own_journal = journal or MemoryJournal(
         ids.epoch, retained_records=limits.retained_records, max_bytes=limits.journal_bytes
     )
-    runs = _Runs()
+    runs, rng = _Runs(), random.Random(random_bytes(16))
     listeners = await _listen(host, port) if port is not None else []
     try:
         async with open_system("board") as system:
             node = await Node.start(system, app, own_journal, limits, ids, lambda: int(wall_clock() * 1000), runs)
-            board = Board(system, node, own_journal, limits, ids, authenticator, origins, wall_clock, runs)
+            board = Board(system, node, own_journal, limits, ids, authenticator, origins, wall_clock, runs, rng)
             if authenticator is not None:
                 board.answer_with(routes(board) if routes is not None else {})
             error: BaseException | None = None
@@ -482,6 +491,17 @@ def _app(
     if agents is None:
         raise ConfigError("a board needs an `app`, or `agents`")
     return App(agents=agents, session=session)
+
+
+def _slots(number: int, seconds: float, rng: random.Random) -> list[float]:
+    """A moment for each of so many, in `seconds`: equal slots, one client in each, at any time in it.
+
+    Slots keep the load even, where plain chance would send some together. Which slot is whose is chance too, or the
+    tabs of one user, who opened them together, would all go together.
+    """
+    slots = list(range(number))
+    rng.shuffle(slots)
+    return [seconds * (slot + rng.random()) / number for slot in slots]
 
 
 def _peer(stream: trio.abc.Stream) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 import trio
 from trio.testing import memory_stream_pair, wait_all_tasks_blocked
@@ -70,7 +72,7 @@ async def test_a_run_that_ends_in_time_is_seen_to_its_end() -> None:
         ]
         assert {message["t"] for message in messages} == {"events"}
         await node.board.wait_closed()
-        assert trio.current_time() - started == pytest.approx(4)
+        assert trio.current_time() - started == pytest.approx(10)
         await wait_all_tasks_blocked()
         assert repr(reports) == "[DrainReport(connections=1, runs_finished=1, runs_cut=0)]"
 
@@ -144,15 +146,66 @@ async def test_who_comes_while_the_node_drains() -> None:
 
 
 async def test_goaways_are_spread() -> None:
-    """Over half of the time, so that the next node does not get all clients at once."""
+    """Over half of the time in equal slots, one client in each and not in their order; one seed gives one spread."""  # A12
+    spreads = []
+    for seed in (1, 1, 2):
+        async with open_node(random_bytes=random.Random(seed).randbytes) as node:
+            peers = [(await node.enter(f"user{number % 5}", f"{number:032x}"))[0] for number in range(40)]
+            node.nursery.start_soon(node.board.drain, 8)
+            goaways = [await peer.until(lambda message: message["t"] == "goaway") for peer in peers]
+            assert {goaway["by_ms"] for goaway in goaways} == {8_000}
+            spreads.append([goaway["in_ms"] for goaway in goaways])
+    for spread in spreads:
+        assert sorted(in_ms // 100 for in_ms in spread) == list(range(40))
+        assert spread != sorted(spread)
+        assert len({in_ms % 100 for in_ms in spread}) > 10  # at any time in its slot
+    assert spreads[0] == spreads[1] != spreads[2]
+
+
+async def test_a_drain_serves_until_the_last_client_has_left() -> None:
+    """Each delivers until it leaves in its slot, also where no run is open; the drain ends with the last of them."""
     async with open_node() as node:
-        peers = [(await node.enter(f"user{number}"))[0] for number in range(4)]
-        await peers[0].send(say(1, "wait"))
-        await peers[0].until_record("agent_started")
-        node.nursery.start_soon(node.board.drain, 8)
-        goaways = [await peer.until(lambda message: message["t"] == "goaway") for peer in peers]
-        assert [goaway["in_ms"] for goaway in goaways] == [0, 1_000, 2_000, 3_000]
-        assert {goaway["by_ms"] for goaway in goaways} == {8_000}
+        first, _ = await node.enter()
+        second, _ = await node.enter(device=B)
+        started = trio.current_time()
+        node.nursery.start_soon(node.board.drain)
+        await first.until(lambda message: message["t"] == "goaway")
+        goaway = await second.until(lambda message: message["t"] == "goaway")
+        await trio.sleep(1)
+        await first.leave()
+        await trio.sleep(2)
+        assert goaway["by_ms"] == 10_000
+        await second.send(say(1, "1"))
+        await second.until_record("agent_completed")
+        assert not node.board.serving
+        assert len(node.board.connections()) == 1
+        await second.leave()
+        await node.board.wait_closed()
+        assert trio.current_time() - started == pytest.approx(3)
+
+
+async def test_a_run_that_outlives_its_clients_may_end() -> None:
+    """That all clients have left is no reason to cut what they asked for."""  # S9
+    agent = obedient()
+    async with open_node(agents={"obedient": agent}) as node:
+        peer, _ = await node.enter()
+        await peer.send(say(1, "soon"))
+        await peer.until_record("agent_delta")
+        started = trio.current_time()
+        reports: list[callboard.DrainReport] = []
+
+        async def drain() -> None:
+            reports.append(await node.board.drain())
+
+        node.nursery.start_soon(drain)
+        await peer.until(lambda message: message["t"] == "goaway")
+        await peer.leave()
+        await trio.sleep(4)
+        agent.gates["soon"].set()
+        await node.board.wait_closed()
+        await wait_all_tasks_blocked()
+        assert trio.current_time() - started == pytest.approx(4)
+        assert [(report.runs_finished, report.runs_cut) for report in reports] == [(1, 0)]
 
 
 async def test_clients_that_do_not_answer_hold_the_node_no_longer_than_stated() -> None:

@@ -29,6 +29,8 @@ __all__ = ["demo_routes", "run_demo"]
 APP = "callboard.examples.librarian:board"
 PAGE = "callboard.examples.librarian.page"
 DEFAULT_PORT = 8765
+# Its pages have no other node to go to, and whoever presses Ctrl-C waits for the prompt.
+DRAIN_SECONDS = 2.0
 # The page loads only what the node serves; what an agent wrote cannot load or run anything.
 CONTENT_SECURITY_POLICY = "default-src 'self'; connect-src 'self' ws:; frame-ancestors 'self'; base-uri 'none'"
 
@@ -57,7 +59,7 @@ def run_demo(port: int | None, *, browser: bool, verbose: bool) -> None:
         port=chosen,
         key=os.urandom(32),
         origins=(),
-        limits=Limits(),
+        limits=Limits(drain_seconds=DRAIN_SECONDS),
         announce=announce,
         routes=demo_routes,
     )

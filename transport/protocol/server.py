@@ -1,6 +1,6 @@
 """The server's end of one connection: what a client may say when, how often, and when it is given up.
 
-Which frame is allowed in which state stands in `states.SERVER_TABLE`, how often in two token buckets, and
+Which frame is allowed in which state stands in `states.SERVER_TABLE`, how often in three token buckets, and
 when a silent client is pinged or given up in `heartbeat.py`; this file puts them together.
 
 No I/O and no clock: frames come in as data, time as float seconds of any one monotonic clock, and what is to
@@ -36,6 +36,11 @@ from .states import SERVER_TABLE, ServerInput, ServerState
 
 __all__ = ["ServerProtocol"]
 
+# The wire allows one ack a second. Twice that, as no two clocks run alike; and those of a whole silence at once, as a
+# network that stood still gives back what it held. Who sends more is no client that follows the rules.
+ACKS_PER_SECOND = 2.0
+ACKS_SPARE = 10
+
 
 class ServerProtocol:
     """One connection's protocol state.
@@ -57,6 +62,9 @@ class ServerProtocol:
         # Refusals are answered, and so cost something too: a client may be refused a whole burst, gained back
         # at the rate of commands. Who goes beyond does not listen.
         self._refusals = TokenBucket(limits.commands_per_s, limits.burst, now)
+        silence = limits.heartbeat_seconds + limits.timeout_seconds
+        self._acks = TokenBucket(ACKS_PER_SECOND, ACKS_PER_SECOND * silence + ACKS_SPARE, now)
+        self._pongs_owed = 0
 
     def __repr__(self) -> str:
         return f"<ServerProtocol {self._state.name}>"
@@ -93,9 +101,9 @@ class ServerProtocol:
             case Command():
                 return self._command(message, now)
             case Ack(seq):
-                return self._step(ServerInput.ACK) or AckReceived(seq)
+                return self._step(ServerInput.ACK) or self._unasked(now) or AckReceived(seq)
             case Pong(seq):
-                return self._step(ServerInput.PONG) or PongReceived(seq)
+                return self._step(ServerInput.PONG) or self._pong(now) or PongReceived(seq)
             case _:
                 assert_never(message)
 
@@ -151,6 +159,7 @@ class ServerProtocol:
             return [] if late is None else [late]
         match self._heartbeat.tick(now):
             case Beat.PING:
+                self._pongs_owed += 1
                 return [SendPing()]
             case Beat.LOST:
                 silent = f"nothing heard for {self._heartbeat.silent_for(now):.1f} s"
@@ -169,6 +178,18 @@ class ServerProtocol:
             return CommandReceived(command)
         error = CommandError(code="rate", message=self._rate(), retry=True)
         return self._refusal(encode(Result(id=command.id, error=error)), now)
+
+    def _pong(self, now: float) -> Refused | None:
+        """An answer to a ping is free; one that nobody asked for counts as an ack does."""
+        if self._pongs_owed:
+            self._pongs_owed -= 1
+            return None
+        return self._unasked(now)
+
+    def _unasked(self, now: float) -> Refused | None:
+        if self._acks.take(now):
+            return None
+        return self._refuse(ServerInput.FLOOD, f"allowed are {ACKS_PER_SECOND:g} acks a second")
 
     def _unknown_type(self, error: UnknownType, now: float) -> ServerEvent:
         refused = self._step(ServerInput.UNKNOWN_TYPE)

@@ -276,3 +276,42 @@ def test_nothing_that_a_client_sends_raises(frames: list[str | bytes]) -> None:
         refused = refused or isinstance(event, Refused)
         if isinstance(event, HelloReceived):
             protocol.welcomed(0.0)
+
+
+def pinged(protocol: ServerProtocol, now: float) -> bool:
+    """Whether a ping is due, which is then taken as sent."""
+    return protocol.tick(now) == [SendPing()]
+
+
+@given(st.lists(st.sampled_from(("ack", "pong", "stall")), max_size=200), st.sampled_from((0.05, 25.0)))
+def test_a_client_that_keeps_the_rules_is_never_too_fast(steps: list[str], heartbeat: float) -> None:
+    """One ack a second and one pong a ping, however a network bunches them; not a single one is refused."""
+    limits = ProtocolLimits(heartbeat_seconds=heartbeat, timeout_seconds=10.0, commands_per_s=0.1, burst=1)
+    protocol, now, held = opened(limits), 0.0, 0
+    for step in steps:
+        now += 1.0
+        pings = [pinged(protocol, now)] if protocol.next_deadline() <= now else []
+        held += 1
+        if step == "stall" and held < heartbeat + 10.0:
+            continue  # what the client says meanwhile comes later, all at once
+        frames = [encode(Ack(1)).decode()] * held + [encode(Pong(1)).decode()] * sum(pings)
+        held = 0
+        assert all(isinstance(protocol.receive(frame, now), AckReceived | PongReceived) for frame in frames)
+
+
+@pytest.mark.parametrize("frame", [encode(Ack(1)).decode(), encode(Pong(1)).decode()], ids=["acks", "pongs"])
+def test_a_flood_of_what_is_not_answered_is_ended(frame: str) -> None:
+    """Acks that come too fast, and pongs that nobody asked for: a stated number of them, then 4102."""  # S13
+    protocol = opened(ProtocolLimits(heartbeat_seconds=25.0, timeout_seconds=10.0))
+    for _ in range(80):  # two a second for a silence of 35 seconds, and ten to spare
+        assert isinstance(protocol.receive(frame, 0.0), AckReceived | PongReceived)
+    assert protocol.receive(frame, 0.0) == Refused(CloseCode.RATE, "too many frames: allowed are 2 acks a second")
+
+
+def test_a_pong_that_was_asked_for_costs_nothing() -> None:
+    """A node that pings often is answered as often, and the answers are not held against the client."""
+    protocol = opened(ProtocolLimits(heartbeat_seconds=0.5, timeout_seconds=1.0))
+    for tick in range(1, 1_000):
+        assert pinged(protocol, tick * 0.5)
+        assert isinstance(protocol.receive(encode(Pong(1)).decode(), tick * 0.5), PongReceived)
+    assert protocol.receive(encode(Ack(1)).decode(), 500.0) == AckReceived(1)
