@@ -56,7 +56,7 @@ from .runs import OpenRun, Runs
 from .session import Session
 from .session_node import RunObserver, SessionNode
 from .supervisor import SessionSupervisor
-from .tickets import Grant, IssueTicket, TakeTicket, TicketBook, TicketOffice, TicketsWaiting
+from .tickets import Grant, IssueTicket, RevokeTickets, TakeTicket, TicketBook, TicketOffice, TicketsWaiting
 
 __all__ = [
     "TERMINALS",
@@ -105,6 +105,7 @@ __all__ = [
     "ReleaseSession",
     "ReportEntries",
     "Result",
+    "RevokeTickets",
     "Route",
     "RunCommand",
     "RunEnded",

@@ -53,7 +53,7 @@ class CommandRefused(Refusal):
 
 
 class TicketRefused(Refusal):
-    """A ticket opens nothing; `reason` is ``expired``, ``used``, ``invalid`` or ``foreign``."""
+    """A ticket opens nothing; `reason` is ``expired``, ``used``, ``invalid``, ``foreign`` or ``revoked``."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(f"the ticket is {reason}")

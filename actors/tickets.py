@@ -7,7 +7,7 @@ the second taker is told ``used`` (law S12: whatever is not a valid ticket opens
 from __future__ import annotations
 
 import hashlib
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from typing import Any, ClassVar
 
 import attrs
@@ -18,7 +18,7 @@ from .errors import TicketRefused, TooManyTickets
 from .ids import Ids, SessionKey
 from .limits import Limits
 
-__all__ = ["Grant", "IssueTicket", "TakeTicket", "TicketBook", "TicketOffice", "TicketsWaiting"]
+__all__ = ["Grant", "IssueTicket", "RevokeTickets", "TakeTicket", "TicketBook", "TicketOffice", "TicketsWaiting"]
 
 
 @attrs.frozen
@@ -49,6 +49,13 @@ class TakeTicket:
 
 
 @attrs.frozen
+class RevokeTickets:
+    """Take back all unused tickets of a user. The answer is how many there were."""
+
+    user: str
+
+
+@attrs.frozen
 class TicketsWaiting:
     """Ask how many tickets are unused."""
 
@@ -66,7 +73,7 @@ class TicketBook:
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._waiting: OrderedDict[bytes, _Waiting] = OrderedDict()
-        self._per_user: Counter[str] = Counter()
+        self._per_user: dict[str, dict[bytes, None]] = {}
         # Hash → why it opens nothing any more, and until when that is remembered. In order of entry, which is nearly
         # that of time: what stands behind a younger one takes room a little longer, but is not told any more.
         self._spent: OrderedDict[bytes, tuple[str, float]] = OrderedDict()
@@ -78,12 +85,13 @@ class TicketBook:
         """Enter a ticket. Raises TooManyTickets."""
         self._expire(now)
         user = grant.key.user
-        if self._per_user[user] >= self._limits.tickets_per_user:
+        if len(self._per_user.get(user, ())) >= self._limits.tickets_per_user:
             raise TooManyTickets(f"{self._limits.tickets_per_user} tickets of this user wait to be used")
         if len(self._waiting) >= self._limits.tickets:
             raise TooManyTickets(f"{self._limits.tickets} tickets of this node wait to be used")
-        self._per_user[user] += 1
-        self._waiting[_hash(ticket)] = _Waiting(grant, origin, now + self._limits.ticket_seconds)
+        key = _hash(ticket)
+        self._per_user.setdefault(user, {})[key] = None
+        self._waiting[key] = _Waiting(grant, origin, now + self._limits.ticket_seconds)
 
     def take(self, ticket: str, origin: str | None, now: float) -> Grant:
         """Use a ticket up and say what it opens. Raises TicketRefused.
@@ -103,6 +111,14 @@ class TicketBook:
             raise TicketRefused("foreign")
         return found.grant
 
+    def revoke(self, user: str, now: float) -> int:
+        """Take back all tickets of a user that wait, and give their number; whoever shows one is told ``revoked``."""
+        self._expire(now)
+        keys = list(self._per_user.get(user, ()))
+        for key in keys:
+            self._remove(key, "revoked", now)
+        return len(keys)
+
     def _expire(self, now: float) -> None:
         # All tickets live equally long, so the oldest stand first.
         while self._waiting:
@@ -118,7 +134,7 @@ class TicketBook:
 
     def _remove(self, key: bytes, why: str, since: float) -> None:
         user = self._waiting.pop(key).grant.key.user
-        self._per_user[user] -= 1
+        del self._per_user[user][key]
         if not self._per_user[user]:
             del self._per_user[user]
         self._spent[key] = (why, since + self._limits.ticket_memory_seconds)
@@ -144,6 +160,8 @@ class TicketOffice(Actor):
                 return ticket
             case TakeTicket(ticket, origin):
                 return self._book.take(ticket, origin, now)
+            case RevokeTickets(user):
+                return self._book.revoke(user, now)
             case TicketsWaiting():
                 return len(self._book)
             case _:

@@ -6,7 +6,7 @@ reads settings and `cli` is the command line. Only `board` and `cli` construct t
 """
 
 from .auth import Authenticator, Identity
-from .board import Board, DrainReport, open_board
+from .board import Board, DrainReport, Revocation, open_board
 from .client import Client, CommandFailed, SessionClosed, TicketDenied, Unreachable, connect
 from .errors import ConfigError, ListenError, Problem, TokenRefused
 from .http import Request, Response
@@ -23,6 +23,7 @@ __all__ = [
     "Problem",
     "Request",
     "Response",
+    "Revocation",
     "SessionClosed",
     "TicketDenied",
     "TokenRefused",

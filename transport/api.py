@@ -9,6 +9,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
 
+import attrs
 import msgspec
 import pykka
 
@@ -55,9 +56,16 @@ class ApiBoard(Protocol):
     async def report(self) -> dict[str, Any]:
         """The node's statistics, JSON data."""
 
+    async def close_user(self, user: str) -> Any:
+        """Shut a user out; gives what ended, an attrs object."""
+
 
 class _TicketBody(msgspec.Struct, forbid_unknown_fields=False):
     session: str = "main"
+
+
+class _RevocationBody(msgspec.Struct):
+    user: str
 
 
 class Api:
@@ -74,6 +82,7 @@ class Api:
             ("POST", "/v1/tickets"): self._tickets,
             ("GET", "/v1/sessions"): self._sessions,
             ("GET", "/v1/statistics"): self._statistics,
+            ("POST", "/v1/revocations"): self._revoke,
             ("GET", "/v1/connect"): self._not_an_upgrade,
             ("GET", "/healthz"): self._healthz,
             ("GET", "/readyz"): self._readyz,
@@ -171,9 +180,20 @@ class Api:
         return json_response(200, {"sessions": [{"name": key.name, "session": key.id} for key in keys]})
 
     async def _statistics(self, request: Request) -> Response:
+        self._operator(request)
+        return json_response(200, await self._board.report())
+
+    async def _revoke(self, request: Request) -> Response:
+        self._operator(request)
+        try:
+            key = SessionKey(msgspec.json.decode(request.body, type=_RevocationBody).user)
+        except (msgspec.DecodeError, RecursionError, ValueError) as error:
+            raise Problem(400, "Bad request", str(error)) from None
+        return json_response(200, attrs.asdict(await self._board.close_user(key.user)))
+
+    def _operator(self, request: Request) -> None:
         if "operator" not in self._identify(request).scopes:
             raise Problem(403, "Forbidden", "this needs a token with the scope `operator`")
-        return json_response(200, await self._board.report())
 
     async def _not_an_upgrade(self, request: Request) -> Response:
         detail = "connect here by WebSocket, subprotocol callboard.v1.json"

@@ -6,6 +6,7 @@ user and an end, and it is in time. There is no fallback identity.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 
 import attrs
@@ -23,6 +24,8 @@ MAX_SUBJECT = 200
 # No token of ours comes near; a header of megabytes is not worth decoding.
 MAX_TOKEN_CHARS = 8_192
 MAX_SECONDS = 2**40
+# Users whose older tokens are refused, remembered one by one; some 3 MB at most.
+MAX_REFUSED = 10_000
 
 
 @attrs.frozen
@@ -45,6 +48,20 @@ class Authenticator:
     def __init__(self, keys: bytes | KeySource, clock: Callable[[], float]) -> None:
         self._keys: KeySource = _Secret(secret_ring(keys)) if isinstance(keys, bytes) else keys
         self._clock = clock
+        self._refused: dict[str, float] = {}
+        self._all_refused_until = -math.inf
+
+    def refuse_tokens(self, user: str) -> None:
+        """Refuse from now on the tokens of a user that were issued until now, and those that do not say when (`iat`).
+
+        A moment is kept for each of `MAX_REFUSED` users, in memory. Beyond that many the oldest moment counts for all
+        users: some have to log in again who need not, but nobody gets in again who was shut out.
+        """
+        self._refused.pop(user, None)
+        self._refused[user] = self._clock()
+        if len(self._refused) > MAX_REFUSED:
+            oldest = self._refused.pop(next(iter(self._refused)))
+            self._all_refused_until = max(self._all_refused_until, oldest)
 
     def verify(self, token: str) -> Identity:
         """Who presents this token. Raises TokenRefused."""
@@ -65,6 +82,9 @@ class Authenticator:
         user = claims.get("sub")
         if not isinstance(user, str) or not 1 <= len(user) <= MAX_SUBJECT or not user.isprintable():
             raise TokenRefused(f"`sub` of the token has to be 1 to {MAX_SUBJECT} printable characters")
+        refused_until = max(self._refused.get(user, -math.inf), self._all_refused_until)
+        if refused_until > -math.inf and _seconds(claims, "iat", None) <= refused_until:
+            raise TokenRefused("the token was revoked; log in again")
         scope = claims.get("scope", "")
         if not isinstance(scope, str):
             raise TokenRefused("`scope` of the token has to be text, names separated by spaces")

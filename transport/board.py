@@ -39,6 +39,7 @@ from ..actors import (
     RegistryEntries,
     ReleaseSession,
     ReportEntries,
+    RevokeTickets,
     Session,
     SessionKey,
     SessionNode,
@@ -54,7 +55,7 @@ from .http import HttpLimits, serve_http
 from .keys import KeySource
 from .protocol import CloseCode, ProtocolLimits
 
-__all__ = ["Board", "DrainReport", "open_board"]
+__all__ = ["Board", "DrainReport", "Revocation", "open_board"]
 
 logger = logging.getLogger("callboard")
 
@@ -65,6 +66,8 @@ CONNECT = "/v1/connect"
 
 # The part of a drain's time in which clients are asked to leave. The rest is for those who find the next node slow.
 LEAVING_SHARE = 0.5
+# How long a client of a user who is shut out may take to agree to the close.
+REVOKE_SECONDS = 1.0
 
 
 @attrs.frozen
@@ -74,6 +77,14 @@ class DrainReport:
     connections: int
     runs_finished: int
     runs_cut: int
+
+
+@attrs.frozen
+class Revocation:
+    """What `Board.close_user` ended: connections, and tickets that waited to be used."""
+
+    connections: int
+    tickets: int
 
 
 class Board:
@@ -159,6 +170,42 @@ class Board:
         """A single-use ticket for one connection of a user that the platform itself has authenticated."""
         ticket: str = await self.node.tickets.ask_async(IssueTicket(Grant(SessionKey(user, session)), origin))
         return ticket
+
+    async def close_user(self, user: str, *, tokens: bool = True) -> Revocation:
+        """Shut a user out: tickets that wait are void, and all connections end with 4006, within a second.
+
+        From the moment of the call nothing more is taken from or sent to these connections. Runs go on; `cancel` is
+        the user's. It is this node's alone, and in its memory: a restarted node verifies tokens as ever.
+
+        Args:
+            user: the user.
+            tokens: refuse the user's tokens that were issued until now, too (by their `iat`; one without is refused).
+                The user may come back with a newer one. If False, whoever holds a token may be back at once.
+        """
+        if tokens and self._authenticator is not None:
+            self._authenticator.refuse_tokens(user)
+        tickets = 0
+        try:
+            tickets = await self.node.tickets.ask_async(RevokeTickets(user))
+        finally:
+            # Also where the tickets cannot be asked for. Whoever took one before them has been answered; with this step
+            # of the scheduler its connection is counted for its user, and found here.
+            with trio.CancelScope(shield=True):
+                await trio.lowlevel.checkpoint()
+            closing = self.connections(user)
+            for connection in closing:
+                connection.end(CloseCode.REVOKED)
+        with trio.move_on_after(REVOKE_SECONDS):
+            await self._wait_gone(closing)
+        for connection in closing:
+            connection.cut()
+        await self._wait_gone(closing)
+        logger.info("a user was shut out: %d connections closed, %d tickets void", len(closing), tickets)
+        return Revocation(len(closing), tickets)
+
+    async def _wait_gone(self, connections: Collection[Connection]) -> None:
+        while any(connection in self._connections for connection in connections):
+            await self._idle.wait()
 
     async def release(self, user: str, session: str = "main") -> bool:
         """End a session's quarantine; whether there was one."""

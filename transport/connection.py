@@ -78,6 +78,7 @@ TICKET_CODES = {
     "used": CloseCode.USED,
     "invalid": CloseCode.INVALID,
     "foreign": CloseCode.FOREIGN,
+    "revoked": CloseCode.REVOKED,
 }
 SESSION_CODES = {CloseReason.SUPERSEDED: CloseCode.SUPERSEDED, CloseReason.DRAINING: CloseCode.DRAINING}
 OUTBOX_CODES = {"stalled": CloseCode.WRITE_STALLED, "full": CloseCode.WRITE_STALLED, "gone": None}
@@ -144,6 +145,7 @@ class Connection:
         self._protocol = ServerProtocol(board.protocol_limits, trio.current_time())
         self._reading = trio.CancelScope()
         self._all = trio.CancelScope()
+        self._last_words = trio.CancelScope(shield=True)
         self._verdict: tuple[CloseCode, str] | None = None
         self._device = ""
         self._grant: Grant | None = None
@@ -250,7 +252,8 @@ class Connection:
         """Say why it ends, if it can be said, and give the peer a moment to agree."""
         self._protocol.closed()
         code, reason = self._verdict or (CloseCode.INTERNAL, "")
-        with trio.move_on_after(self._limits.close_seconds, shield=True):
+        self._last_words.deadline = trio.current_time() + self._limits.close_seconds
+        with self._last_words:
             await self._ws.aclose(code, reason)
             await read_to_end.wait()
             await self._outbox.wait_written()
@@ -531,6 +534,11 @@ class Connection:
     def end(self, code: CloseCode) -> None:
         """Close the connection for a reason of the node's."""
         self._close(code)
+
+    def cut(self) -> None:
+        """End the connection without waiting for the client's answer to a close."""
+        self._last_words.cancel()
+        self._all.cancel()
 
 
 def _start_from(start: object) -> StartFrom:

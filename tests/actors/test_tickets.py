@@ -37,18 +37,21 @@ class Issued:
     origin: str | None
     at: float
     taken_at: float | None = None
+    revoked: bool = False
 
     def waits(self, now: float) -> bool:
         return self.taken_at is None and now < self.at + 30.0
 
     def why_not(self, now: float) -> str:
         why, since = ("used", self.taken_at) if self.taken_at is not None else ("expired", self.at + 30.0)
+        why = "revoked" if self.revoked else why
         return why if now < since + 300.0 else "invalid"
 
 
 operations = st.lists(
     st.one_of(
         st.tuples(st.just("issue"), st.sampled_from(USERS), st.sampled_from(ORIGINS)),
+        st.tuples(st.just("revoke"), st.sampled_from(USERS), st.none()),
         st.tuples(st.just("take"), st.integers(0, 12), st.sampled_from(ORIGINS)),
         st.tuples(st.just("pass"), st.sampled_from((0.5, 10.0, 29.5, 30.0, 299.5, 300.0)), st.none()),
     ),
@@ -67,6 +70,12 @@ def test_a_ticket_opens_once_in_time_from_its_origin(program: list[tuple[str, ob
         if what == "pass":
             assert isinstance(subject, float)
             now += subject
+        elif what == "revoke":
+            assert isinstance(subject, str)
+            revoked = [ticket for ticket in waiting if ticket.user == subject]
+            assert book.revoke(subject, now) == len(revoked)
+            for gone in revoked:
+                gone.taken_at, gone.revoked = now, True
         elif what == "issue":
             assert isinstance(subject, str)
             name = f"ticket {len(issued)}"

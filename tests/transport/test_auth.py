@@ -135,3 +135,43 @@ def test_a_short_key_is_not_taken() -> None:
     """RFC 7518 section 3.2; the message says how many bytes there are and how many are needed."""
     with pytest.raises(ConfigError, match=r"31 bytes.* 32"):
         Authenticator(bytes(31), lambda: NOW)
+
+
+def test_tokens_of_a_user_who_was_shut_out() -> None:
+    """Those from before, and those that do not say when they are from; newer ones and other users' are good."""  # S12
+    clock = [NOW]
+    own = Authenticator(KEY, lambda: clock[0])
+    old, unborn = own.token("ada"), signed(GOOD)
+    assert own.verify(unborn).user == "ada"
+    clock[0] += 0.5
+    own.refuse_tokens("ada")
+    clock[0] += 0.25
+    same_second = own.token("ada")
+    for token in (old, unborn, same_second, signed({**GOOD, "iat": "soon"}), signed({**GOOD, "iat": NOW + 0.5})):
+        with pytest.raises(TokenRefused):
+            own.verify(token)
+    assert own.verify(own.token("grace")).user == own.verify(signed({**GOOD, "sub": "grace"})).user == "grace"
+    clock[0] = NOW + 1
+    assert own.verify(own.token("ada")).user == "ada"
+
+
+def test_beyond_the_bound_whoever_was_shut_out_stays_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is forgotten of single users counts for all: some log in once more, nobody slips in."""  # S12, S13
+    monkeypatch.setattr("callboard.transport.auth.MAX_REFUSED", 3)
+    clock = [NOW]
+    own = Authenticator(KEY, lambda: clock[0])
+    users = [f"user{number}" for number in range(5)]
+    tokens = {}
+    for user in (*users, "other"):
+        tokens[user] = own.token(user)
+    for number, user in enumerate(users):
+        clock[0] = NOW + 10 * (number + 1)
+        own.refuse_tokens(user)
+    assert len(own._refused) == 3
+    for token in tokens.values():
+        with pytest.raises(TokenRefused, match="revoked"):
+            own.verify(token)
+    clock[0] = NOW + 21
+    assert own.verify(own.token("other")).user == "other"
+    with pytest.raises(TokenRefused, match="revoked"):
+        own.verify(own.token("user4"))

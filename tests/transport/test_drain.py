@@ -9,6 +9,7 @@ import trio
 from trio.testing import memory_stream_pair, wait_all_tasks_blocked
 
 import callboard
+from callboard.transport import DrainReport
 from tests.transport.held_journal import HeldJournal
 from tests.transport.memory_client import open_board
 from tests.transport.nodes import Echo, open_node, say
@@ -146,7 +147,7 @@ async def test_who_comes_while_the_node_drains() -> None:
 
 
 async def test_goaways_are_spread() -> None:
-    """Over half of the time in equal slots, one client in each and not in their order; one seed gives one spread."""  # A12
+    """Over half of the time in equal slots, one client in each, dealt by chance; a seed gives a spread."""  # A12
     spreads = []
     for seed in (1, 1, 2):
         async with open_node(random_bytes=random.Random(seed).randbytes) as node:
@@ -192,7 +193,7 @@ async def test_a_run_that_outlives_its_clients_may_end() -> None:
         await peer.send(say(1, "soon"))
         await peer.until_record("agent_delta")
         started = trio.current_time()
-        reports: list[callboard.DrainReport] = []
+        reports: list[DrainReport] = []
 
         async def drain() -> None:
             reports.append(await node.board.drain())
