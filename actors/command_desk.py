@@ -59,6 +59,7 @@ class CommandDesk:
             asked = [message.op, message.run, message.data]
             body = encode_json(asked, self._limits.depth + 1, "command", in_order=True)
         except InvalidEvent as error:
+            self._memory.meet(message.device, message.id)
             self._refuse(message, "bad_command", str(error))
             return
         fingerprint = hashlib.sha256(body).digest()
@@ -94,11 +95,10 @@ class CommandDesk:
         except CommandRefused as refused:
             result = _refusal(message.id, refused)
             if refused.retry:
-                # Not kept, so nothing is durable; but the device is known, and its next id is no stranger's.
-                self._memory.remember(attrs.evolve(under_way, result=result))
+                self._memory.meet(message.device, message.id)
                 message.connection.deliver(result)
                 return
-        self._accept(attrs.evolve(under_way, result=result), then)
+        self._accept(under_way, result, then)
 
     def _user_message(self, message: RunCommand) -> tuple[Result, Callable[[], None]]:
         text, agent = message.data.get("text"), message.data.get("agent", self._node.default_agent)
@@ -123,10 +123,15 @@ class CommandDesk:
         self._ledger.remember(under_way)
 
         def begin(error: BaseException | None) -> None:
-            if error is None:
-                self._accept(attrs.evolve(under_way, result=self._do_op(message)))
-            else:
+            if error is not None:
                 self._attachments.deliver(message.device, _unavailable(message.id, error))
+                return
+            result = self._do_op(message)
+            if self._memory.awaits(under_way):
+                self._accept(under_way, result)
+            else:
+                # Others drove the device out; kept, this would bring it back as one whose highest id this is.
+                self._answer_when_durable(under_way, result)
 
         self._ledger.when_durable(begin)
 
@@ -143,20 +148,20 @@ class CommandDesk:
         # A copy: what the author does with his dict later must not change the answer.
         return Result(message.id, ok=msgspec.json.decode(encode_json(ok, self._limits.depth)))
 
-    def _accept(self, entry: CommandEntry, then: Callable[[], None] | None = None) -> None:
+    def _accept(self, note: CommandEntry, result: Result, then: Callable[[], None] | None = None) -> None:
         """Keep a command with its result; when both are durable, answer and go on with `then`."""
-        result = entry.result
-        assert result is not None
         # Until it is durable the id is known, but not its answer: a repetition waits like the first one.
-        self._memory.remember(attrs.evolve(entry, result=None))
-        self._ledger.remember(entry)
+        self._memory.remember(note)
+        self._ledger.remember(attrs.evolve(note, result=result))
+        self._answer_when_durable(note, result, then)
 
+    def _answer_when_durable(self, note: CommandEntry, result: Result, then: Callable[[], None] | None = None) -> None:
         def settled(error: BaseException | None) -> None:
             if error is not None:
-                self._attachments.deliver(entry.device, _unavailable(entry.id, error))
+                self._attachments.deliver(note.device, _unavailable(note.id, error))
                 return
-            self._memory.remember(entry)
-            self._attachments.deliver(entry.device, result)
+            self._memory.settle(note, result)
+            self._attachments.deliver(note.device, result)
             if then is not None:
                 then()
 

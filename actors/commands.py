@@ -1,7 +1,9 @@
 """What a session remembers of its devices' commands, so that none runs twice (law S5). No clock, no I/O.
 
 A device counts its commands upwards. For each device the highest id and the last 128 results are kept; the 256 devices
-used last are remembered.
+used last are remembered. A device is used when a command of it is accepted. What the journal does not keep moves
+nobody's place (repetitions, refusals to be sent again, the moment of becoming durable): so the memory that is read back
+from the journal has forgotten the same devices.
 """
 
 from __future__ import annotations
@@ -63,6 +65,9 @@ class CommandMemory:
 
     def __init__(self) -> None:
         self._devices: OrderedDict[str, _Device] = OrderedDict()
+        # Devices of which nothing was accepted yet, as their first command is to be sent again: their second is no
+        # stranger's. After a crash it is, and the device takes a new id: nothing of it has run.
+        self._met: OrderedDict[str, None] = OrderedDict()
 
     def highest(self, device: str) -> int:
         """The highest id known of a device; 0 if there is none."""
@@ -74,8 +79,7 @@ class CommandMemory:
         known = self._devices.get(device)
         if known is None:
             # A forgotten device must not run its old commands again; a fresh one begins with 1.
-            return (Verdict.NEW if id == 1 else Verdict.EXPIRED), None
-        self._devices.move_to_end(device)
+            return (Verdict.NEW if id == 1 or device in self._met else Verdict.EXPIRED), None
         entry = known.entries.get(id)
         if entry is not None and not (entry.result is not None and entry.result.retry):
             if entry.fingerprint != fingerprint:
@@ -85,12 +89,21 @@ class CommandMemory:
             return Verdict.EXPIRED, None
         return Verdict.NEW, None
 
+    def meet(self, device: str, id: int) -> None:
+        """Note that this command was refused and is not kept; a fresh device is known from now on."""
+        if id == 1 and device not in self._devices:
+            self._met[device] = None
+            self._met.move_to_end(device)
+            while len(self._met) > DEVICES:
+                self._met.popitem(last=False)
+
     def remember(self, entry: CommandEntry) -> None:
-        """Keep an accepted command, or its result in place of the note that it is under way.
+        """Keep an accepted command: called for all that the journal keeps, in its order.
 
         A result with `retry` is no answer to keep: its id is new again. The entry stays, because the highest id that
         was used must not sink, or older commands would be new again too.
         """
+        self._met.pop(entry.device, None)
         known = self._devices.setdefault(entry.device, _Device())
         self._devices.move_to_end(entry.device)
         known.entries[entry.id] = entry
@@ -99,6 +112,20 @@ class CommandMemory:
             del known.entries[id]
         while len(self._devices) > DEVICES:
             self._devices.popitem(last=False)
+
+    def awaits(self, note: CommandEntry) -> bool:
+        """Whether a command that was remembered without a result still has none; not if it was forgotten meanwhile."""
+        known = self._devices.get(note.device)
+        return known is not None and known.entries.get(note.id) is note
+
+    def settle(self, note: CommandEntry, result: Result) -> None:
+        """Put the result of a command that was remembered without one in its place; nothing if it does not await it.
+
+        A device that was forgotten does not come back by it: this id would be its highest, and a higher one that ran
+        would be new.
+        """
+        if self.awaits(note):
+            self._devices[note.device].entries[note.id] = attrs.evolve(note, result=result)
 
     def under_way(self) -> list[CommandEntry]:
         """The commands whose op a crash cut short, if this memory was just read from a journal."""

@@ -11,7 +11,7 @@ import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from callboard.actors import CommandRefused, Result, Session
+from callboard.actors import CommandRefused, Result, RunCommand, Session
 from callboard.runtime import Refusal
 from tests.actors.faults import Fault
 from tests.actors.programs import Counting
@@ -124,6 +124,44 @@ async def test_a_refusal_to_be_repeated_is_not_kept_and_makes_the_device_known()
         await two.repeat(1)
         await world.settle()
         assert two.run_of(1) != one.run_of(1)
+
+
+async def test_a_device_whose_first_command_was_no_json_is_known() -> None:
+    """S5. Red if it is taken for a forgotten one with its second command."""
+    async with open_world() as world:
+        client = await world.connected()
+        assert (await client.ask("user_message", {"text": "hi", "n": 2**60})).error_code == "bad_command"
+        await client.say("think")
+        await world.settle()
+        assert client.run_of(2)
+
+
+@pytest.mark.parametrize("op", ["do", "cancel"])
+async def test_a_device_driven_out_while_its_command_becomes_durable_does_not_run_its_old_ones(
+    op: str, author: type[Author]
+) -> None:
+    """S5. Red if the late result, or a crash, brings the forgotten device back, whose older commands are then new."""
+    async with open_world(session=author) as world:
+        client = await world.connected("ada", "d1")
+        for what in ("one", "two", "three"):
+            await client.ask("do", {"what": what})
+        world.journal.delay_seconds = 5.0
+        assert client.wire is not None
+        assert client.wire.session is not None
+        session = client.wire.session
+        late = await client.command(op, {"what": "four"}, "r")
+        for number in range(256):
+            await session.send(RunCommand(client.wire, f"other{number}", 1, "cancel", {}, "r"))
+        await trio.sleep(30)
+        assert client.final(late) is not None  # its own answer comes all the same
+        for _ in range(2):
+            for id in (2, 3, late):
+                await session.send(RunCommand(client.wire, "d1", id, "do", {"what": "again"}, None))
+                await trio.sleep(30)
+                assert client.results[id][-1].error_code == "expired_id"
+            await crash(world)
+            await trio.sleep(30)
+        assert author.done == ("one", "two", "three", *(("four",) if op == "do" else ()))
 
 
 @pytest.mark.parametrize(
