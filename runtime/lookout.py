@@ -41,6 +41,8 @@ KEPT = 32
 NOTE_SECONDS = 1.0
 
 TURN = Cell.turn.__code__
+# What an actor runs stands on the stack behind one of these; and so does what the loop runs besides, behind the loop.
+BEGINNINGS = frozenset(("Cell.turn", "ActorSystem._run_task", "unrolled_run"))
 
 
 class Lookout:
@@ -126,6 +128,7 @@ class Lookout:
             return  # the thread of the loop has ended
         frames = [each for each, _ in traceback.walk_stack(frame)][::-1]
         cell = self._whose(frames)
+        frames = frames[_begin(frames) :]
         del frame
         message = cell.message if cell is not None else None
         case = SlowHandler(
@@ -157,3 +160,8 @@ class Lookout:
             if getattr(task.coro, "cr_running", False):
                 return cell
         return None
+
+
+def _begin(frames: list[FrameType]) -> int:
+    """Where on the stack the code begins that the loop, or the dispatcher, has called."""
+    return max((at + 1 for at, frame in enumerate(frames) if frame.f_code.co_qualname in BEGINNINGS), default=0)

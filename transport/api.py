@@ -18,6 +18,7 @@ from ..runtime import MailboxFull
 from .auth import Authenticator, Identity
 from .errors import Problem, TokenRefused
 from .http import Request, Response, json_response, problem_response
+from .selection import Selection
 
 __all__ = ["Api", "ApiBoard", "Handler"]
 
@@ -53,8 +54,8 @@ class ApiBoard(Protocol):
     def websocket_url(self, host: str) -> str:
         """Where a client that asked this host connects to."""
 
-    async def report(self) -> dict[str, Any]:
-        """The node's statistics, JSON data."""
+    async def report(self, selection: Selection) -> dict[str, Any]:
+        """The node's statistics, JSON data, with the actors that are wanted."""
 
     async def close_user(self, user: str) -> Any:
         """Shut a user out; gives what ended, an attrs object."""
@@ -181,7 +182,11 @@ class Api:
 
     async def _statistics(self, request: Request) -> Response:
         self._operator(request)
-        return json_response(200, await self._board.report())
+        try:
+            selection = Selection.of(request.query)
+        except ValueError as error:
+            raise Problem(400, "Bad request", str(error)) from None
+        return json_response(200, await self._board.report(selection))
 
     async def _revoke(self, request: Request) -> Response:
         self._operator(request)

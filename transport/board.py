@@ -12,11 +12,13 @@ import importlib.metadata
 import logging
 import os
 import random
+import resource
 import socket
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -45,7 +47,7 @@ from ..actors import (
     SessionNode,
     TicketsWaiting,
 )
-from ..runtime import ActorSystem, Ref, open_system
+from ..runtime import ActorSystem, Ref, SystemStatistics, open_system
 from .api import Api, Handler
 from .auth import Authenticator
 from .connection import Connection
@@ -54,6 +56,7 @@ from .hosts import check_origin, host_port, is_host, is_loopback
 from .http import HttpLimits, serve_http
 from .keys import KeySource
 from .protocol import CloseCode, ProtocolLimits
+from .selection import Selection, select
 
 __all__ = ["Board", "DrainReport", "Revocation", "open_board"]
 
@@ -68,6 +71,9 @@ CONNECT = "/v1/connect"
 LEAVING_SHARE = 0.5
 # How long a client of a user who is shut out may take to agree to the close.
 REVOKE_SECONDS = 1.0
+# What a person begins to notice when every answer of a node comes so much later; and the lookout wakes a node that has
+# nothing to do no more than four times a second for it.
+SLOW_SECONDS = 0.25
 
 
 @attrs.frozen
@@ -127,6 +133,7 @@ class Board:
         self._tcp = 0
         self._closes: Counter[int] = Counter()
         self._opened = 0
+        self._opened_at = wall_clock()
         self._idle = trio.Event()
         self._closed = trio.Event()
         self._api: Api | None = None
@@ -218,13 +225,18 @@ class Board:
             connection for connection, owner in self._connections.items() if owner is not None and user in (None, owner)
         )
 
-    async def report(self) -> dict[str, Any]:
-        """The node's statistics as JSON data: actors, sessions, runs, connections, refusals, dead letters."""
+    def statistics(self) -> SystemStatistics:
+        """The node's actors: mailboxes, ages, current handlers, restarts, errors; and what held the loop up."""
+        return self.system.statistics()
+
+    async def report(self, selection: Selection | None = None) -> dict[str, Any]:
+        """The node's statistics as JSON data: process, sessions, runs, connections, refusals, dead letters, actors."""
         statistics = self.system.statistics()
         entries: RegistryEntries = await self.node.registry.ask_async(ReportEntries())
         return {
             "server": self.server_name,
             "serving": self.serving,
+            "process": _process(self._wall_clock() - self._opened_at),
             "sessions": len(entries.sessions),
             "users": len(entries.users),
             "runs": {"open": len(self._runs.open), "started": self._runs.started, **self._runs.ended},
@@ -239,7 +251,10 @@ class Board:
             "dead_letters": dict(statistics.dead_letters),
             "tasks": statistics.tasks,
             "timers": statistics.timers,
-            "actors": [attrs.asdict(actor) for actor in statistics.actors],
+            "handled": statistics.handled,
+            "slow": [attrs.asdict(case) for case in statistics.slow],
+            "actors_in_all": len(statistics.actors),
+            "actors": [attrs.asdict(actor) for actor in select(statistics.actors, selection or Selection())],
         }
 
     async def drain(self, seconds: float | None = None) -> DrainReport:
@@ -438,6 +453,7 @@ async def open_board(
     routes: Callable[[Board], Mapping[tuple[str, str], Handler]] | None = None,
     random_bytes: Callable[[int], bytes] = os.urandom,
     wall_clock: Callable[[], float] = time.time,
+    slow_seconds: float | None = SLOW_SECONDS,
 ) -> AsyncIterator[Board]:
     """Open a board for the body of an ``async with``, inside trio; at its end all of it is stopped in order.
 
@@ -456,6 +472,8 @@ async def open_board(
         routes: further HTTP handlers, given the board.
         random_bytes: the source of ids, tickets and epochs.
         wall_clock: Unix seconds, for records and tokens.
+        slow_seconds: what holds the loop, and with it every session, for so long is logged with its stack; a thread
+            looks out for it. None: nobody does, and it is not known how long messages wait.
 
     Raises:
         ConfigError: a setting is not allowed, or two do not go together.
@@ -476,7 +494,7 @@ async def open_board(
     runs, rng = _Runs(), random.Random(random_bytes(16))
     listeners = await _listen(host, port) if port is not None else []
     try:
-        async with open_system("board") as system:
+        async with open_system("board", slow_seconds=slow_seconds) as system:
             node = await Node.start(system, app, own_journal, limits, ids, lambda: int(wall_clock() * 1000), runs)
             board = Board(system, node, own_journal, limits, ids, authenticator, origins, wall_clock, runs, rng)
             if authenticator is not None:
@@ -558,6 +576,23 @@ def _peer(stream: trio.abc.Stream) -> str:
         return str(stream.socket.getpeername()[0])
     except OSError:
         return "-"  # gone before it was looked at
+
+
+def _process(uptime_seconds: float) -> dict[str, Any]:
+    """What the process of this node has used so far: CPU seconds, and resident memory now as Linux counts it."""
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    try:
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    except OSError:
+        memory = None  # no Linux
+    else:
+        memory = pages * resource.getpagesize()
+    return {
+        "pid": os.getpid(),
+        "uptime_seconds": round(uptime_seconds, 3),
+        "cpu_seconds": usage.ru_utime + usage.ru_stime,
+        "memory_bytes": memory,
+    }
 
 
 def _version() -> str:

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 import attrs
 import h11
@@ -44,12 +44,17 @@ class HttpLimits:
 
 @attrs.frozen
 class Request:
-    """One request. `headers` has lower-case names; a repeated header is one list, RFC 9110 section 5.2."""
+    """One request.
+
+    `headers` has lower-case names; a repeated header is one list, RFC 9110 section 5.2. Of a name that is repeated in
+    `query` the last one counts.
+    """
 
     method: str
     path: str
     headers: Mapping[str, str]
     body: bytes = b""
+    query: Mapping[str, str] = attrs.field(factory=dict)
 
     def listed(self, name: str) -> tuple[str, ...]:
         """The elements of a header that holds a list."""
@@ -203,10 +208,12 @@ def _request(event: h11.Request, max_body_bytes: int) -> Request:
     if int(headers.get("content-length", "0")) > max_body_bytes:
         raise _too_large(max_body_bytes)
     try:
-        path = unquote(urlsplit(event.target.decode("ascii", "replace")).path, errors="strict")
+        target = urlsplit(event.target.decode("ascii", "replace"))
+        path = unquote(target.path, errors="strict")
+        query = dict(parse_qsl(target.query, keep_blank_values=True, errors="strict"))
     except ValueError:
-        raise Problem(400, "Bad request", "the path is no UTF-8, or the target no URL") from None
-    return Request(event.method.decode("ascii"), path, headers)
+        raise Problem(400, "Bad request", "path or query is no UTF-8, or the target no URL") from None
+    return Request(event.method.decode("ascii"), path, headers, query=query)
 
 
 def _too_large(max_bytes: int) -> Problem:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import getpass
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import rich_click as click
@@ -16,13 +15,16 @@ import rich_click as click
 from ..auth import Authenticator
 from ..config import dev_key, load_config
 from ..errors import ConfigError
+from ..selection import SORTS
 from ..verify import TEXT, Plan
 from .attach import run_attach
 from .console import clock, complain
 from .demo import run_demo
 from .serve import run_serve
 from .tickets import run_ticket
-from .tokens import token_source
+from .tokens import TokenOf, token_source
+from .top import run_top
+from .top_view import Wanted
 from .verify import run_verify
 
 __all__ = ["main"]
@@ -144,7 +146,7 @@ def token(user: str, scope: str) -> None:
         click.echo(Authenticator(key, clock).token(user, scope=scope))
 
 
-def _source(command: str | None) -> Callable[[str], str]:
+def _source(command: str | None) -> TokenOf:
     return token_source(command, lambda: dev_key(dev_folder(), os.urandom)[0])
 
 
@@ -194,6 +196,63 @@ def ticket(user: str, url: str, session: str, token_command: str | None) -> None
     with complain():
         source = _source(token_command)
         sys.exit(run_ticket(_http_url(url), source(user), session))
+
+
+@main.command()
+@click.argument("url")
+@click.option(
+    "--sort", type=click.Choice(list(SORTS)), default="stuck", show_default=True, help="Which actors come first."
+)
+@click.option(
+    "--filter",
+    "match",
+    metavar="TEXT",
+    default="",
+    help="Only actors with this in their path or kind, as a session's id.",
+)
+@click.option("--tree", is_flag=True, help="Show the tree of supervisors, in order of paths.")
+@click.option(
+    "--interval",
+    type=click.FloatRange(0.1, 60.0),
+    default=1.0,
+    show_default=True,
+    metavar="S",
+    help="Seconds between two looks.",
+)
+@click.option("--once", is_flag=True, help="Look once, print it, and leave; so too where there is no terminal.")
+@click.option("--json", "as_json", is_flag=True, help="Print the node's own answer as JSON, once.")
+@click.option(
+    "--token-command",
+    metavar="CMD",
+    help="Prints a JWT with the scope [bold]{scope}[/], here operator. [dim]\\[default: the development key][/]",
+)
+def top(
+    url: str,
+    sort: str,
+    match: str,
+    tree: bool,
+    interval: float,
+    once: bool,
+    as_json: bool,
+    token_command: str | None,
+) -> None:
+    """See inside a node: its actors, live, the stuck ones first.
+
+    For each actor: how long the oldest message has been waiting and how many wait, what it is at and for how long,
+    messages per second, restarts, and the last error. What held the whole loop up is told at the top.
+
+    [dim]Keys:[/] [bold]s[/] sort, [bold]/[/] filter, [bold]t[/] tree, [bold]space[/] pause, [bold]q[/] quit.
+
+    \b
+    [dim]Examples:[/]
+      callboard top http://127.0.0.1:8765
+      callboard top http://127.0.0.1:8765 --once --sort mailbox --filter sessions
+    """  # noqa: D301 - click wants the character itself
+    with complain():
+        source = _source(token_command)
+        wanted = Wanted(sort=sort, match=match, tree=tree)
+        how = "json" if as_json else "once" if once else "live"
+        sys.exit(run_top(_http_url(url), lambda: source("callboard-top", scope="operator"), wanted, interval, how))
 
 
 @main.command()

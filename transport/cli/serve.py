@@ -7,7 +7,9 @@ import logging
 import os
 import resource
 import signal
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import attrs
@@ -97,16 +99,44 @@ async def run_board(serving: Serving) -> None:
             limits=_within_descriptors(serving.limits),
             routes=serving.routes,
         ) as board:
-            serving.announce(board)
-            async for _ in signals:
-                break
-            err.print("[yellow]draining[/]: open runs may end; once more to stop at once")
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(_drain, board, nursery.cancel_scope)
-                async for _ in signals:
-                    err.print("[yellow]stopping at once[/]")
-                    break
-                nursery.cancel_scope.cancel()
+            with dump_at_sigusr1(board):
+                serving.announce(board)
+                await _until_stopped(board, signals)
+
+
+async def _until_stopped(board: Board, signals: AsyncIterator[int]) -> None:
+    async for _ in signals:
+        break
+    err.print("[yellow]draining[/]: open runs may end; once more to stop at once")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_drain, board, nursery.cancel_scope)
+        async for _ in signals:
+            err.print("[yellow]stopping at once[/]")
+            break
+        nursery.cancel_scope.cancel()
+
+
+@contextmanager
+def dump_at_sigusr1(board: Board) -> Iterator[None]:
+    """Write the whole tree with its stacks to standard error at each SIGUSR1.
+
+    By Python's own handler, which runs on this thread between two steps of whatever runs: also when a handler never
+    gives the loop back, which is when one wants to know most.
+    """
+
+    def dump(number: int, frame: object) -> None:
+        try:
+            text = board.system.dump()
+        except Exception as error:  # noqa: BLE001 - raised here it would strike whatever code runs just now
+            text = f"the dump failed: {error!r}"
+        sys.stderr.write(f"{text}\n")
+        sys.stderr.flush()
+
+    before = signal.signal(signal.SIGUSR1, dump)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGUSR1, before)
 
 
 def _within_descriptors(limits: Limits) -> Limits:

@@ -24,7 +24,7 @@ from rich.text import Text
 from .editor import LineEditor
 from .story import Line, clean
 
-__all__ = ["KeyReader", "LineReader", "LiveScreen", "PlainScreen", "Screen"]
+__all__ = ["KeyReader", "LineReader", "LiveScreen", "PlainScreen", "Screen", "cbreak", "read_keys"]
 
 LABEL_COLUMNS = 9
 LABEL_STYLES = {"you": "bold cyan", "agent": "bold green", "tool": "cyan"}
@@ -151,6 +151,17 @@ def _row(line: Line) -> Table:
     return row
 
 
+@contextmanager
+def cbreak(descriptor: int) -> Iterator[None]:
+    """Get every key at once, shown nowhere; at the end the terminal is as it was. Ctrl-C stays a signal."""
+    before = termios.tcgetattr(descriptor)
+    tty.setcbreak(descriptor, termios.TCSANOW)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(descriptor, termios.TCSANOW, before)
+
+
 class LineReader:
     """Lines of a pipe, of a file, or of a terminal that edits its lines itself."""
 
@@ -162,7 +173,7 @@ class LineReader:
 
     async def read(self) -> list[str]:
         """Wait for more, and give the lines that are complete with it; at the end `ended` is set."""
-        data = await _read(self._descriptor)
+        data = await read_keys(self._descriptor)
         self.ended = not data
         *lines, self._rest = (self._rest + self._decoder.decode(data, final=self.ended)).split("\n")
         if self.ended and self._rest:
@@ -186,21 +197,17 @@ class KeyReader:
     @contextmanager
     def open(self) -> Iterator[None]:
         """Get every key at once; at the end the terminal is as it was. Ctrl-C is a signal all the time."""
-        before = termios.tcgetattr(self._descriptor)
-        tty.setcbreak(self._descriptor, termios.TCSANOW)
-        try:
+        with cbreak(self._descriptor):
             yield
-        finally:
-            termios.tcsetattr(self._descriptor, termios.TCSANOW, before)
 
     async def read(self) -> list[str]:
         """Wait for keys, and give the lines that are finished with them."""
-        lines = self.editor.feed(await _read(self._descriptor))
+        lines = self.editor.feed(await read_keys(self._descriptor))
         self._changed()
         return lines
 
 
-async def _read(descriptor: int) -> bytes:
+async def read_keys(descriptor: int) -> bytes:
     """What has come; nothing at the end. Never in a thread: nobody could end its read."""
     try:
         await trio.lowlevel.wait_readable(descriptor)

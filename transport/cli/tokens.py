@@ -6,23 +6,32 @@ import shlex
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
 from ..auth import Authenticator
 from ..errors import ConfigError
 from .console import clock
 from .story import clean
 
-__all__ = ["token_source"]
+__all__ = ["TokenOf", "token_source"]
 
 # A command that asks a login service; one that takes longer hangs.
 TOKEN_COMMAND_SECONDS = 30
 
 
-def token_source(command: str | None, key: Callable[[], bytes]) -> Callable[[str], str]:
+class TokenOf(Protocol):
+    """Gives a token for a user, with a scope if one is needed."""
+
+    def __call__(self, user: str, *, scope: str = "") -> str:
+        """The token."""
+
+
+def token_source(command: str | None, key: Callable[[], bytes]) -> TokenOf:
     """What gives a token for a user.
 
     Args:
-        command: a shell-like command line in which ``{user}`` stands for the user; its output is the token.
+        command: a shell-like command line in which ``{user}`` stands for the user and ``{scope}`` for the scope; its
+            output is the token.
         key: gives the development key, asked for only if there is no command.
 
     Raises:
@@ -30,7 +39,11 @@ def token_source(command: str | None, key: Callable[[], bytes]) -> Callable[[str
     """
     if command is None:
         authenticator = Authenticator(key(), clock)
-        return authenticator.token
+
+        def sign(user: str, *, scope: str = "") -> str:
+            return authenticator.token(user, scope=scope)
+
+        return sign
     try:
         words = shlex.split(command)
     except ValueError as error:
@@ -38,8 +51,8 @@ def token_source(command: str | None, key: Callable[[], bytes]) -> Callable[[str
     if not words:
         raise ConfigError("--token-command is empty; it has to print a JWT for {user}")
 
-    def run(user: str) -> str:
-        line = [word.replace("{user}", user) for word in words]
+    def run(user: str, *, scope: str = "") -> str:
+        line = [word.replace("{user}", user).replace("{scope}", scope) for word in words]
         try:
             done = subprocess.run(
                 line, capture_output=True, text=True, timeout=TOKEN_COMMAND_SECONDS, check=False, cwd=Path.cwd()
