@@ -2,9 +2,9 @@
 
 General layout, bottom-up: `errors`, `deadletters`, `timers`, `waits` (who waits for whom) and `supervision` (what to do
 about a failure, as pure functions) stand alone; `reply` (futures), `mailbox`, `ref` and `cell` are the mechanism,
-`family` the children of a cell; `actor` is what authors subclass; `system` runs it all; `inspection` and `lookout` let
-others see inside; `testing` is for tests of actors. Knows trio, pykka, attrs and the standard library, and nothing of
-sessions, sockets, JSON, files or configuration.
+`family` the children of a cell, `together` the restarts of siblings; `actor` is what authors subclass; `system` runs
+it all; `inspection` and `lookout` let others see inside; `testing` is for tests of actors. Knows trio, pykka, attrs and
+the standard library, and nothing of sessions, sockets, JSON, files or configuration.
 """
 
 from .actor import Actor, Supervisor
@@ -24,7 +24,7 @@ from .inspection import ActorStatistics, SlowHandler, SystemStatistics
 from .mailbox import Overflow
 from .ref import Ref
 from .reply import Reply
-from .supervision import ChildSpec, ExitKind, Plan, Restart, Strategy, Supervision, decide
+from .supervision import Backoff, ChildSpec, Exit, ExitKind, Plan, Restart, Strategy, Supervision, decide
 from .system import ActorSystem, open_system
 from .timers import Timer, Timers
 
@@ -35,10 +35,12 @@ __all__ = [
     "ActorSystem",
     "AskCycle",
     "AskTimeout",
+    "Backoff",
     "ChildSpec",
     "DeadLetter",
     "DeadLetters",
     "DeathReason",
+    "Exit",
     "ExitKind",
     "Killed",
     "MailboxFull",

@@ -10,7 +10,9 @@ coroutine, a task is started for it, and the cell is busy until it ends.
 
 An *incarnation* is the time from one start of the actor to its end. It ends in order (`begin_stop`), by an exception
 (`fail`) or by force (`kill`). This file decides nothing about restarts: it reports a failed incarnation to `family` of
-the parent, from the dispatcher and not from within another actor's turn, so that a busy parent delays no decision.
+the parent, from the dispatcher and not from within another actor's turn, so that a busy parent delays no decision. One
+that ends because a sibling is restarted (`bring_down`) ends in the same ways, but the cell then waits to be started
+again instead of being gone.
 """
 
 from __future__ import annotations
@@ -51,6 +53,8 @@ class State(enum.Enum):
     RUNNING = "running"
     FAILED = "failed"
     """The incarnation ended abnormally; its children stop, then the supervisor decides. Messages queue."""
+    RESTARTING = "restarting"
+    """It will be started again when a back-off has passed, or siblings have stopped. Messages queue."""
     STOPPING = "stopping"
     DEAD = "dead"
 
@@ -86,6 +90,7 @@ class Cell(Mailbox):
     __slots__ = (
         "actor",
         "busy_since",
+        "comes_back",
         "deferred",
         "factory",
         "family",
@@ -132,6 +137,8 @@ class Cell(Mailbox):
         self.killing: BaseException | None = None
         # The supervisor is not asked: the end of this incarnation is the end.
         self.final = False
+        # This incarnation is brought down with a sibling's: its end, whatever it is, is not the end of the cell.
+        self.comes_back = False
         self.scope: trio.CancelScope | None = None
         self.busy_since = 0.0
         self.reply: Reply[Any] | None = None
@@ -180,7 +187,7 @@ class Cell(Mailbox):
 
     def restart(self) -> None:
         """Put a fresh actor into the cell and start it; mailbox, ref and watchers stay."""
-        assert self.state is State.FAILED, self.state
+        assert self.state in (State.FAILED, State.RESTARTING), self.state
         assert self.family is None or not self.family.children, self.family
         self.restarts += 1
         self.state = State.STARTING
@@ -203,6 +210,8 @@ class Cell(Mailbox):
             self._resume()
             if started is not None:
                 started(None)
+            elif self.restarts:
+                self._parents_family().child_up(self)
             return
         self.state = State.FAILED
         self.kill_wanted = None
@@ -210,11 +219,12 @@ class Cell(Mailbox):
         if started is not None:
             # The first start: whoever spawned hears of it and decides, nothing is restarted.
             self.final = True
+            self.comes_back = False
             started(error)
         else:
             self.system.report(self, error)
         self._drop_deferred(error)
-        if self.killing is not None and self.final:
+        if self.killing is not None and (self.final or self.comes_back):
             self._killed(error)
         else:
             self._without_children(lambda: self._failed(error))
@@ -226,8 +236,15 @@ class Cell(Mailbox):
         else:
             then()
 
+    def _parents_family(self) -> Family:
+        assert self.parent is not None
+        assert self.parent.family is not None
+        return self.parent.family
+
     def stops_after(self) -> Iterable[Cell]:
-        """The children that this cell waits for before it can stop, or start again."""
+        """Those that this cell waits for before it can stop, or start again: children, or siblings in a restart."""
+        if self.state is State.RESTARTING:
+            return self._parents_family().still_stopping()
         if self.family is None or self.state not in (State.STOPPING, State.FAILED):
             return ()
         return (child.cell for child in self.family.children.values())
@@ -399,6 +416,23 @@ class Cell(Mailbox):
         """Stop in order: the children in reverse, then `on_stop`, then the end. Runs in a turn of the cell."""
         if self.state is not State.RUNNING:
             return  # told twice
+        self.comes_back = False
+        self._begin_stop()
+
+    def bring_down(self) -> None:
+        """End this incarnation in order, for the cell to be started again; the family's `child_down` is called then.
+
+        Nothing happens to one that is on its way out for good.
+        """
+        if self.state not in (State.STOPPING, State.DEAD):
+            self.comes_back = True
+            self.control(self._go_down)
+
+    def _go_down(self) -> None:
+        if self.comes_back:  # else it went down in another way before this turn
+            self._begin_stop()
+
+    def _begin_stop(self) -> None:
         self.state = State.STOPPING
         self.idle = False
         if self.kill_wanted is not None:
@@ -420,7 +454,7 @@ class Cell(Mailbox):
 
         It means the incarnation of this moment: one that has failed already is not killed once more after its restart.
         """
-        if self.state in (State.FAILED, State.DEAD):
+        if self.state in (State.FAILED, State.RESTARTING, State.DEAD):
             return
         self.kill_wanted = error
         if self.scope is not None:
@@ -443,14 +477,16 @@ class Cell(Mailbox):
         if self.state is State.DEAD:
             return
         self.killing = error
-        self.final = self.final or final
+        if final:
+            self.final = True
+            self.comes_back = False
         if self.scope is not None:
             self.scope.cancel()
         else:
             self._killed(error)
 
     def _killed(self, error: BaseException) -> None:
-        if self.state is State.STOPPING or self.final:
+        if self.state is State.STOPPING or self.final or self.comes_back:
             self.state = State.STOPPING
             self.idle = False
             if self.family is not None and self.family.children:
@@ -484,13 +520,15 @@ class Cell(Mailbox):
             if parent is None:
                 self.system.abort(error)
             return
-        assert parent.family is not None
-        family = parent.family
+        family = self._parents_family()
         self.system.do_soon(lambda: family.child_failed(self, error))
 
     def terminate(self, reason: BaseException | None) -> None:
-        """The end for good: whoever waits is told, whoever watches is told once."""
+        """The end for good: whoever waits is told, whoever watches is told once. Of one that comes back, a pause."""
         if self.state is State.DEAD:
+            return
+        if self.comes_back:
+            self._down()
             return
         self.state = State.DEAD
         self.reason = reason
@@ -514,6 +552,14 @@ class Cell(Mailbox):
         # Refs may be kept for long; what the actor held is not.
         del self.actor, self.receive, self.factory
         self.system.cell_gone()
+
+    def _down(self) -> None:
+        """The end of an incarnation that was brought down; what waits in the mailbox goes on waiting."""
+        self.state = State.RESTARTING
+        self.comes_back = False
+        self.kill_wanted = None
+        self._drop_deferred(pykka.ActorDeadError(f"{self.ref} was restarted with a sibling before it answered"))
+        self._parents_family().child_down(self)
 
     def _taken_over(self, message: Any, reply: Reply[Any] | None) -> bool:
         try:

@@ -1,38 +1,28 @@
 """A cell's children: starting them, carrying out what `supervision.decide` plans, stopping them in order.
 
 Everything runs on the trio thread and nothing here waits: an ordered stop is a chain of callbacks with a timer, so a
-supervisor that takes down one stuck child still looks after all others.
+supervisor that takes down one stuck child still looks after all others. How siblings are restarted together is told in
+`together.py`.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
-import attrs
 import trio
 
 from .cell import Cell, State
 from .errors import Killed, NotRunning, RestartsExhausted
 from .ref import Ref
-from .supervision import ChildSpec, ExitKind, Strategy, Supervision, decide
+from .supervision import ChildSpec, Exit, ExitKind, Plan, Restart, Strategy, Supervision, decide
 from .timers import Timer
+from .together import Child, Together
 
 __all__ = ["Child", "Family"]
 
 Started = Callable[[BaseException | None], None]
-
-
-@attrs.define(eq=False)
-class Child:
-    """A child with its specification and, with `Strategy.DYNAMIC`, its own window of restarts."""
-
-    spec: ChildSpec
-    cell: Cell
-    history: tuple[float, ...] = ()
-    stopping: bool = False
-    """It has been told to stop: however it ends, it is not restarted."""
 
 
 class Family:
@@ -42,6 +32,7 @@ class Family:
         self._cell = cell
         self._supervision = supervision
         self._history: tuple[float, ...] = ()
+        self._together: Together | None = None
         # In order of start: an ordered stop goes backwards.
         self.children: dict[str, Child] = {}
 
@@ -87,28 +78,76 @@ class Family:
         child = self.children.get(cell.id)
         if child is not None and child.cell is cell:
             del self.children[cell.id]
+            if self._together is not None:
+                self._together.settled(child)
+
+    def child_down(self, cell: Cell) -> None:
+        """A child that was brought down can be started again; called by its cell."""
+        assert self._together is not None
+        self._together.settled(self.children[cell.id])
+
+    def child_up(self, cell: Cell) -> None:
+        """The `on_start` of a restarted child has run; called by its cell."""
+        child = self.children[cell.id]
+        child.up_since = trio.current_time()
+        if self._together is not None:
+            self._together.settled(child)
+
+    def still_stopping(self) -> Iterable[Cell]:
+        """The cells that have to stop before those which are restarted with them can start."""
+        return () if self._together is None else self._together.still_stopping()
 
     def child_failed(self, cell: Cell, error: BaseException) -> None:
         """A child ended abnormally: decide and carry it out. Called by the dispatcher, in nobody's turn."""
         child = self.children.get(cell.id)
         if child is None or child.cell is not cell or cell.state is not State.FAILED:
             return  # stopped for good while the report was on its way
-        if child.stopping or self._cell.state not in (State.STARTING, State.RUNNING):
+        if child.stopping or cell.comes_back or self._cell.state not in (State.STARTING, State.RUNNING):
+            cell.terminate(error)
+            return
+        if self._together is not None and self._together.absorbs(child):
+            cell.comes_back = child.spec.restart is not Restart.TEMPORARY
             cell.terminate(error)
             return
         dynamic = self._supervision.strategy is Strategy.DYNAMIC
-        history = child.history if dynamic else self._history
-        plan = decide(self._supervision, child.spec.restart, ExitKind.ABNORMAL, history, trio.current_time())
+        plan = self._decide(child, child.history if dynamic else self._history)
         if dynamic:
             child.history = plan.history
         else:
             self._history = plan.history
-        if plan.restart:
-            cell.restart()
-        elif plan.give_up:
+        child.failures = plan.failures
+        child.up_since = None
+        if plan.give_up:
             self._give_up(cell, error, len(plan.history), dynamic=dynamic)
-        else:
+        elif not plan.restart:
             cell.terminate(error)
+        elif self._supervision.strategy.together:
+            if self._together is None:
+                self._together = Together(self._cell, self.children)
+            self._together.carry_out(plan, child)
+        elif plan.delay_seconds:
+            cell.state = State.RESTARTING
+            child.timer = cell.system.timers.call_later(plan.delay_seconds, cell.restart)
+        else:
+            cell.restart()
+
+    def _decide(self, child: Child, history: tuple[float, ...]) -> Plan:
+        supervision = self._supervision
+        now = trio.current_time()
+        concerned = self.children.values() if supervision.strategy.together else (child,)
+        return decide(
+            supervision,
+            {each.spec.id: each.spec.restart for each in concerned},
+            Exit(
+                child.spec.id,
+                ExitKind.ABNORMAL,
+                child.failures,
+                0.0 if child.up_since is None else now - child.up_since,
+            ),
+            history,
+            now,
+            0.0 if supervision.backoff is None else self._cell.system.rng.random(),
+        )
 
     def _give_up(self, cell: Cell, error: BaseException, restarts: int, *, dynamic: bool) -> None:
         exhausted = RestartsExhausted(
@@ -133,6 +172,14 @@ class Family:
             return
         cell = child.cell
         child.stopping = True
+        cell.comes_back = False
+        if cell.state is State.RESTARTING:
+            # Nothing of it runs: it has not to wait for the end of a back-off, nor for its siblings.
+            child.cancel_timer()
+            cell.terminate(cell.last_error)
+            if done is not None:
+                done()
+            return
         timer: Timer = cell.system.timers.call_later(
             child.spec.stop_seconds,
             lambda: cell.kill(Killed(f"{cell.path} did not stop within {child.spec.stop_seconds} s"), final=True),
@@ -146,8 +193,16 @@ class Family:
         cell.when_gone(gone)
         cell.control(cell.begin_stop)
 
+    def _cancel_restarts(self) -> None:
+        """All children are to end: nobody comes back any more."""
+        if self._together is not None:
+            self._together.cancel()
+        for child in self.children.values():
+            child.cancel_timer()
+
     def stop_all(self, done: Callable[[], None]) -> None:
         """Stop the children one after the other, the youngest first, then call `done` (law A8)."""
+        self._cancel_restarts()
         waiting = deque(self.children)
 
         def next_one() -> None:
@@ -165,6 +220,7 @@ class Family:
 
         One that cleans up while it is cancelled may still need its elders.
         """
+        self._cancel_restarts()
         waiting = [child.cell for child in self.children.values()]
         looping = False
 

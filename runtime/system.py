@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextvars
 import logging
+import random
 import threading
 import time
 from collections import deque
@@ -57,8 +58,9 @@ class _Root(Actor):
 class ActorSystem:
     """All actors of one trio run; made by `open_system`."""
 
-    def __init__(self, name: str, slice_clock: Callable[[], float]) -> None:
+    def __init__(self, name: str, slice_clock: Callable[[], float], rng: random.Random) -> None:
         self.name = name
+        self.rng = rng
         self.slice_clock = slice_clock
         self.thread_id = threading.get_ident()
         self.open = True
@@ -302,6 +304,7 @@ async def open_system(
     *,
     slice_clock: Callable[[], float] = time.perf_counter,  # noqa: TID251 - a parameter; it shapes time slices only
     slow_seconds: float | None = None,
+    rng: random.Random | None = None,
 ) -> AsyncIterator[ActorSystem]:
     """Open an actor system for the body of an ``async with``; at its end the tree is stopped in order.
 
@@ -314,12 +317,13 @@ async def open_system(
             A12): then only the count of messages ends a slice.
         slow_seconds: look out, from a thread, for what holds the loop that long, and for how long messages wait; None
             looks out for nothing. See `lookout.py`.
+        rng: where the jitter of back-offs comes from; seeded, one seed gives one run (law A12). None takes a new one.
 
     Raises:
         RestartsExhausted: a top-level actor failed more often than is tolerated.
         BaseException: whatever the body raised; and what an actor raised that is no Exception, after the ordered stop.
     """
-    system = ActorSystem(name, slice_clock)
+    system = ActorSystem(name, slice_clock, random.Random() if rng is None else rng)
     ready = trio.Event()
     trio.lowlevel.spawn_system_task(system._host, ready, name=f"{name}: system", context=contextvars.copy_context())
     interrupted = False

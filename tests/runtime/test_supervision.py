@@ -1,6 +1,7 @@
 """A7, the shell: restarts, windows in virtual time, giving up, starts that fail."""
 
 from functools import partial
+from random import Random
 from typing import Any
 
 import pykka
@@ -10,7 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from callboard.runtime import (
+    Backoff,
     ChildSpec,
+    Exit,
     ExitKind,
     Killed,
     NotRunning,
@@ -58,7 +61,7 @@ async def _fail_slowly(worker: Worker) -> None:
 # A7
 @given(
     failures=failures,
-    strategy=st.sampled_from(Strategy),
+    strategy=st.sampled_from([Strategy.ONE_FOR_ONE, Strategy.DYNAMIC]),
     restarts=st.tuples(*[st.sampled_from([Restart.PERMANENT, *Restart])] * 3),
     intensity=st.integers(0, 3),
     schedule=st.random_module(),
@@ -85,7 +88,8 @@ async def test_supervisors_carry_out_what_is_decided(
         if not alive[child]:
             continue
         window = child if dynamic else -1
-        plan = decide(supervision, restarts[child], ExitKind.ABNORMAL, histories.get(window, ()), now)
+        exit = Exit(str(child), ExitKind.ABNORMAL)
+        plan = decide(supervision, {exit.id: restarts[child]}, exit, histories.get(window, ()), now)
         histories[window] = plan.history
         if plan.restart:
             expected_restarts[child] += 1
@@ -502,3 +506,34 @@ async def test_temporary_children_are_gone_after_the_first_failure() -> None:
         child.tell(Sleep(1))
         await settle(system)
         assert log == [("exited", child, error)]
+
+
+# A7
+@given(seed=st.integers(0, 2**32), strategy=st.sampled_from(Strategy), crashes=st.integers(1, 6))
+async def test_a_restart_waits_for_its_back_off(seed: int, strategy: Strategy, crashes: int) -> None:
+    """To the very moment, by the system's own chance; messages queue meanwhile, and nobody is told of a death."""
+    starts: list[float] = []
+    log: Log = []
+
+    class Noted(Worker):
+        def on_start(self) -> None:
+            starts.append(trio.current_time())
+
+    backoff = Backoff(first_seconds=1, factor=3, cap_seconds=20, jitter=0.5)
+    supervision = Supervision(strategy, intensity=100, period_seconds=1_000, backoff=backoff)
+    async with open_system(rng=Random(seed)) as system:
+        parent, ref = await spawn_child(system, supervision, lambda: Noted(log), log=log)
+        parent.tell(lambda parent: parent.watch(ref))
+        rng = Random(seed)
+        expected = [0.0]
+        for number in range(crashes):
+            ref.tell(Raise(ValueError(number)))
+            expected.append(trio.current_time() + min(3**number, 20) * (1 - 0.5 * rng.random()))
+            await settle(system)
+            assert [a.state for a in system.statistics().actors if a.path == ref.path] == ["restarting"]
+            ref.kill()  # there is nothing to kill
+            assert await ref.ask_async(number) == number
+        assert starts == [pytest.approx(at) for at in expected]
+        assert [entry for entry in log if entry[0] != "raise"] == [("handle", number) for number in range(crashes)]
+        assert [a.restarts for a in system.statistics().actors if a.path == ref.path] == [crashes]
+        assert system.statistics().timers == 0
