@@ -8,6 +8,7 @@ the standard library, and nothing of sessions, sockets, JSON, files or configura
 """
 
 from .actor import Actor, Supervisor
+from .calls import cancelled
 from .cell import ActorExited
 from .deadletters import DeadLetter, DeadLetters, DeathReason
 from .errors import (
@@ -60,6 +61,7 @@ __all__ = [
     "Timer",
     "Timers",
     "WouldBlock",
+    "cancelled",
     "decide",
     "open_system",
 ]

@@ -51,7 +51,7 @@ class Actor(pykka.Actor):
                 f"use `await system.spawn({type(self).__name__}, id=...)`"
             )
         self._cell = cell
-        cell.bind(self)
+        cell.bind(self, self._proxied)
         self._actor_ref = cell.ref
         self.actor_urn = cell.ref.actor_urn
         self.actor_inbox = cell.ref.actor_inbox
@@ -184,6 +184,14 @@ class Actor(pykka.Actor):
     def on_undelivered(self, message: Any, reply: Reply[Any] | None) -> bool:
         """After a normal stop: a message that was not handled. Whether this took it over (else: dead letters)."""
         return False
+
+    @property
+    def _proxied(self) -> pykka.Actor:
+        """Whom others see in this actor's place; a bridge has somebody behind it."""
+        return self
+
+    def _let_go(self) -> None:
+        """This incarnation is over and its cell forgets it; called once or more."""
 
     def _family(self) -> Family:
         cell = self._cell

@@ -52,7 +52,8 @@ class State(enum.Enum):
     STARTING = "starting"
     RUNNING = "running"
     FAILED = "failed"
-    """The incarnation ended abnormally; its children stop, then the supervisor decides. Messages queue."""
+    """The incarnation has ended by itself, mostly abnormally; its children stop, then the supervisor decides. Messages
+    queue."""
     RESTARTING = "restarting"
     """It will be started again when a back-off has passed, or siblings have stopped. Messages queue."""
     STOPPING = "stopping"
@@ -163,6 +164,8 @@ class Cell(Mailbox):
         previous, binding.cell = binding.cell, self
         try:
             actor: Any = self.factory()
+            if isinstance(actor, pykka.Actor):
+                actor = self.system.bridged(actor)
         finally:
             binding.cell = previous
         if getattr(actor, "_cell", None) is not self or (self.restarts and actor is self.actor):
@@ -170,14 +173,18 @@ class Cell(Mailbox):
         self.actor: Actor = actor
         self.receive = self.actor.on_receive
 
-    def bind(self, actor: Actor) -> None:
-        """Give a new actor its identity; called by `Actor.__init__`."""
-        if actor.mailbox_capacity < 1:
-            raise ValueError(f"mailbox_capacity of {type(actor).__name__} is {actor.mailbox_capacity}; it must be >= 1")
+    def bind(self, actor: Actor, seen: pykka.Actor) -> None:
+        """Give a new actor its identity, and the bound that the one who is seen in its place declares, if it does.
+
+        Called by `Actor.__init__`.
+        """
+        capacity = getattr(seen, "mailbox_capacity", actor.mailbox_capacity)
+        if capacity < 1:
+            raise ValueError(f"mailbox_capacity of {type(seen).__name__} is {capacity}; it must be >= 1")
         if not hasattr(self, "ref"):
-            self.ref = Ref(self, type(actor))
-        self.capacity = actor.mailbox_capacity
-        self.overflow = actor.mailbox_overflow
+            self.ref = Ref(self, type(seen))
+        self.capacity = capacity
+        self.overflow = getattr(seen, "mailbox_overflow", actor.mailbox_overflow)
 
     def start(self, started: Callable[[BaseException | None], None] | None = None) -> None:
         """Run `on_start`, then take messages. `started` hears None, or the exception that `on_start` raised."""
@@ -191,6 +198,7 @@ class Cell(Mailbox):
         assert self.family is None or not self.family.children, self.family
         self.restarts += 1
         self.state = State.STARTING
+        self.actor._let_go()
         # A new incarnation supervises anew, with an empty window of restarts.
         self.family = None
         self.killing = None
@@ -511,13 +519,23 @@ class Cell(Mailbox):
         self._drop_deferred(error)
         self._without_children(lambda: self._failed(error))
 
-    def _failed(self, error: BaseException) -> None:
+    def leave(self) -> None:
+        """End in good order and by nobody's order, as a thread may; the supervisor decides what follows."""
+        if self.state is not State.RUNNING:
+            return
+        self.state = State.FAILED
+        self.idle = False
+        self.kill_wanted = None
+        self._drop_deferred(pykka.ActorDeadError(f"{self.ref} has ended"))
+        self._without_children(lambda: self._failed(None))
+
+    def _failed(self, error: BaseException | None) -> None:
         if self.state is not State.FAILED:
             return  # killed for good while its children stopped
         parent = self.parent
         if self.final or not self.supervised or parent is None:
             self.terminate(error)
-            if parent is None:
+            if parent is None and error is not None:
                 self.system.abort(error)
             return
         family = self._parents_family()
@@ -549,6 +567,7 @@ class Cell(Mailbox):
         gone, self.gone = self.gone, None
         for callback in gone or ():
             self.system.call(callback, reason)
+        self.actor._let_go()
         # Refs may be kept for long; what the actor held is not.
         del self.actor, self.receive, self.factory
         self.system.cell_gone()

@@ -97,8 +97,11 @@ class Family:
         """The cells that have to stop before those which are restarted with them can start."""
         return () if self._together is None else self._together.still_stopping()
 
-    def child_failed(self, cell: Cell, error: BaseException) -> None:
-        """A child ended abnormally: decide and carry it out. Called by the dispatcher, in nobody's turn."""
+    def child_failed(self, cell: Cell, error: BaseException | None) -> None:
+        """A child ended by itself, abnormally unless `error` is None: decide and carry it out.
+
+        Called by the dispatcher, in nobody's turn.
+        """
         child = self.children.get(cell.id)
         if child is None or child.cell is not cell or cell.state is not State.FAILED:
             return  # stopped for good while the report was on its way
@@ -110,7 +113,8 @@ class Family:
             cell.terminate(error)
             return
         dynamic = self._supervision.strategy is Strategy.DYNAMIC
-        plan = self._decide(child, child.history if dynamic else self._history)
+        kind = ExitKind.NORMAL if error is None else ExitKind.ABNORMAL
+        plan = self._decide(child, kind, child.history if dynamic else self._history)
         if dynamic:
             child.history = plan.history
         else:
@@ -131,7 +135,7 @@ class Family:
         else:
             cell.restart()
 
-    def _decide(self, child: Child, history: tuple[float, ...]) -> Plan:
+    def _decide(self, child: Child, kind: ExitKind, history: tuple[float, ...]) -> Plan:
         supervision = self._supervision
         now = trio.current_time()
         concerned = self.children.values() if supervision.strategy.together else (child,)
@@ -140,7 +144,7 @@ class Family:
             {each.spec.id: each.spec.restart for each in concerned},
             Exit(
                 child.spec.id,
-                ExitKind.ABNORMAL,
+                kind,
                 child.failures,
                 0.0 if child.up_since is None else now - child.up_since,
             ),
@@ -149,9 +153,10 @@ class Family:
             0.0 if supervision.backoff is None else self._cell.system.rng.random(),
         )
 
-    def _give_up(self, cell: Cell, error: BaseException, restarts: int, *, dynamic: bool) -> None:
+    def _give_up(self, cell: Cell, error: BaseException | None, restarts: int, *, dynamic: bool) -> None:
+        what = "ended" if error is None else "failed"
         exhausted = RestartsExhausted(
-            f"{cell.path} failed again after {restarts} restarts within {self._supervision.period_seconds} seconds, "
+            f"{cell.path} {what} again after {restarts} restarts within {self._supervision.period_seconds} seconds, "
             f"and {self._supervision.intensity} are tolerated"
         )
         exhausted.__cause__ = error

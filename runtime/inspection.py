@@ -94,6 +94,8 @@ class SystemStatistics:
         tasks: coroutines of actors that run.
         timers: timers that are set.
         handled: messages handled by all actors, also by those that are gone.
+        abandoned: threads that overran their deadline and still work, dead to all (law A8).
+        refused: what such threads still said, and nobody heard.
         slow: the newest cases of a loop that was held up, oldest first; none unless somebody looks out.
     """
 
@@ -102,6 +104,8 @@ class SystemStatistics:
     tasks: int
     timers: int
     handled: int
+    abandoned: int
+    refused: int
     slow: tuple[SlowHandler, ...]
 
 
@@ -114,6 +118,8 @@ def statistics(system: ActorSystem) -> SystemStatistics:
         tasks=len(system.tasks),
         timers=len(system.timers),
         handled=system.handled_by_gone + sum(cell.handled for cell in system.cells),
+        abandoned=system.abandoned,
+        refused=system.refused,
         slow=system.lookout.slow if system.lookout is not None else (),
     )
 

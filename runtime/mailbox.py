@@ -21,6 +21,7 @@ import pykka
 import pykka.messages
 import trio
 
+from .calls import at_work
 from .deadletters import DeadLetter, DeathReason
 from .errors import MailboxFull
 from .reply import Reply
@@ -29,12 +30,24 @@ if TYPE_CHECKING:
     from .ref import Ref
     from .system import ActorSystem
 
-__all__ = ["Envelope", "Mailbox", "Overflow"]
+__all__ = ["Envelope", "Mailbox", "Overflow", "OwnStop"]
 
 copy_context = contextvars.copy_context
 # Marks of one mailbox: a minute of a mailbox that never gets empty, at one a second.
 MOST_MARKS = 64
 ActorStop = pykka.messages._ActorStop
+
+
+class OwnStop:
+    """The drain of an actor elsewhere that stops itself: nobody ordered it, so it may be started again."""
+
+    __slots__ = ("incarnation",)
+
+    def __init__(self, incarnation: object) -> None:
+        self.incarnation = incarnation
+
+
+STOPS = frozenset((ActorStop, OwnStop))
 
 Envelope = tuple[Any, "Reply[Any] | None", contextvars.Context]
 """A message, where to answer it, and the context in which it was sent; its handler runs in that one."""
@@ -129,7 +142,7 @@ class Mailbox:
             f"the mailbox of {self.ref} holds {len(self.queue)} messages; its capacity is {self.capacity}"
         )
         # A drain is never dropped: what stands behind it will hardly be handled, so the newest goes instead.
-        if self.overflow is Overflow.DROP_OLDEST and self.queue[0][0].__class__ is not ActorStop:
+        if self.overflow is Overflow.DROP_OLDEST and self.queue[0][0].__class__ not in STOPS:
             oldest, its_reply, _ = self.queue.popleft()
             self.bury(oldest, DeathReason.DROPPED)
             if its_reply is not None:
@@ -190,12 +203,12 @@ class Mailbox:
             self.wake()
             sender.admitted.set(None)
 
-    def drain(self, reply: Reply[Any]) -> None:
-        """Queue pykka's stop behind the messages that are there, whatever the capacity. On any thread.
+    def drain(self, reply: Reply[Any] | None, stop: ActorStop | OwnStop) -> None:
+        """Queue a stop behind the messages that are there, whatever the capacity. On any thread.
 
         A drain needs no room: it must work on a full mailbox too, and only the first one counts.
         """
-        self.queue.append((ActorStop(), reply, copy_context()))
+        self.queue.append((stop, reply, copy_context()))
         if get_ident() == self.thread_id:
             self._arrived()
         else:
@@ -207,9 +220,13 @@ class Mailbox:
         One sender's messages keep their order: it stands in line for one of them at a time, and does nothing else.
 
         Raises:
-            pykka.ActorDeadError: the actor is gone.
-            MailboxFull: it would have to wait, but its thread runs another trio loop.
+            pykka.ActorDeadError: the actor is gone; or the thread is that of an actor that was abandoned (law A8).
+            MailboxFull: it would have to wait, but its thread runs another trio loop, or is the receiver's own.
         """
+        worker = at_work.worker
+        if worker is not None and worker.abandoned:
+            worker.refuse()
+            raise pykka.ActorDeadError(f"the actor that tells {self.ref} was abandoned; what it says is refused")
         envelope = (message, reply, copy_context())
         if len(self.queue) < self.capacity:
             # Appending to a deque is atomic; threads that race for the last place exceed the capacity by their number.
@@ -218,6 +235,8 @@ class Mailbox:
             return
         if trio.lowlevel.in_trio_task() and not self.closed:
             raise MailboxFull(f"the mailbox of {self.ref} is full and to wait would block this thread's trio loop")
+        if worker is not None and worker.cell is self:
+            raise MailboxFull(f"the mailbox of {self.ref} is full and its own thread would wait for itself")
         sender = Sender(envelope)
         self.system.from_thread(self.stand_in_line, sender)
         if self.closed:
@@ -302,7 +321,7 @@ class Mailbox:
             message, reply, _ = self.queue.popleft()
             if reply is not None and reply.abandoned:
                 self.bury(message, DeathReason.EXPIRED)
-            elif message.__class__ is ActorStop:
+            elif message.__class__ in STOPS:
                 if reply is not None:
                     reply.offer(None)
             elif not take_over(message, reply):

@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import pykka
 import trio
 
+from .calls import at_work
 from .deadletters import DeathReason
-from .errors import AskTimeout, Killed, MailboxFull, WouldBlock
+from .errors import AskCycle, AskTimeout, Killed, MailboxFull, WouldBlock
+from .mailbox import ActorStop
 from .reply import Reply
 
 if TYPE_CHECKING:
@@ -204,15 +206,19 @@ class Ref(pykka.ActorRef[A]):
             WouldBlock: with ``block=True`` on the trio thread; use `ask_async`, or await the future.
             MailboxFull: on the trio thread, when there is no room for the question.
             pykka.ActorDeadError: the actor is gone.
-            pykka.Timeout: there was no answer within `timeout` seconds.
+            AskCycle: with ``block=True`` on the actor's own thread.
+            pykka.Timeout: there was no answer within `timeout` seconds; or, on the thread of an actor, whoever asked
+                that one has gone.
         """
-        if block and trio.lowlevel.in_trio_task():
-            raise WouldBlock(f"ask(block=True) would block the trio thread; use `await ref.ask_async(...)` for {self}")
+        if block:
+            self._may_block("ask(block=True)", "use `await ref.ask_async(...)` for")
         reply: Reply[Any] = Reply(self._cell)
         try:
             deliver(self._cell, message, reply)
         except pykka.ActorDeadError as error:
             reply.offer_exception(error)
+        if at_work.call is not None:
+            at_work.call.add(reply)  # law A5
         if not block:
             return reply
         try:
@@ -227,8 +233,8 @@ class Ref(pykka.ActorRef[A]):
         With ``block=True``, allowed on threads only, it gives whether the actor was alive. With ``block=False`` it
         gives a future of that.
         """
-        if block and trio.lowlevel.in_trio_task():
-            raise WouldBlock(f"stop(block=True) would block the trio thread; await stop(block=False) of {self}")
+        if block:
+            self._may_block("stop(block=True)", "await stop(block=False) of")
         stopped: Reply[bool] = Reply(self._cell)
         self._drain(stopped)
         return stopped.get(timeout=timeout) if block else stopped
@@ -241,7 +247,7 @@ class Ref(pykka.ActorRef[A]):
         drained: Reply[None] = Reply()
         drained.on_done = lambda _: stopped.set(True)
         try:
-            self._cell.drain(drained)
+            self._cell.drain(drained, ActorStop())
         except pykka.ActorDeadError:
             stopped.set(False)
 
@@ -289,7 +295,14 @@ class Ref(pykka.ActorRef[A]):
     @property
     def _actor_weakref(self) -> Any:  # type: ignore[override]
         # What `proxy()` looks at to learn the actor's attributes: the incarnation of this moment.
-        return lambda: getattr(self._cell, "actor", None)
+        return lambda: getattr(getattr(self._cell, "actor", None), "_proxied", None)
+
+    def _may_block(self, what: str, instead: str) -> None:
+        if trio.lowlevel.in_trio_task():
+            raise WouldBlock(f"{what} would block the trio thread; {instead} {self}")
+        worker = at_work.worker
+        if worker is not None and worker.cell is self._cell:
+            raise AskCycle(f"{what} on the actor's own thread: {self._cell.path} would wait for itself")
 
     def _only_here(self, what: str) -> None:
         if get_ident() != self._cell.system.thread_id:

@@ -29,13 +29,14 @@ import trio
 from .actor import Actor, start_and_wait
 from .cell import Cell
 from .deadletters import DeadLetters
-from .errors import Killed
+from .errors import Killed, NotRunning
 from .family import Family
 from .inspection import ActorStatistics, SystemStatistics, dump, statistics
 from .lookout import Lookout
 from .mailbox import Mailbox
 from .ref import Ref
 from .supervision import ChildSpec, Restart
+from .threads import ThreadBridge
 from .timers import Timers
 from .waits import Waits
 
@@ -76,6 +77,8 @@ class ActorSystem:
         self.tasks: dict[trio.lowlevel.Task, Cell] = {}
         """The coroutines of actors that run, and whose they are."""
         self.handled_by_gone = 0
+        self.abandoned = 0
+        self.refused = 0
         self.lookout: Lookout | None = None
         self._nursery: trio.Nursery | None = None
         self._body = trio.CancelScope()
@@ -115,6 +118,18 @@ class ActorSystem:
         be alive for.
         """
         return dump(self, self._clock.current_time())
+
+    def bridged(self, actor: pykka.Actor) -> pykka.Actor:
+        """What stands on this loop for an actor that a factory made: itself, or a bridge to where it lives."""
+        if isinstance(actor, pykka.ThreadingActor):
+            if isinstance(actor.actor_ref, Ref):
+                raise NotRunning(f"a factory has to make a new actor each time, not {actor} again")
+            return ThreadBridge(actor)
+        return actor
+
+    def count_refused(self) -> None:
+        """An actor that was abandoned has said something: nobody hears it."""
+        self.refused += 1
 
     def abort(self, error: BaseException) -> None:
         """End the system because of `error`: an ordered stop, then `error` is raised from `open_system`."""
