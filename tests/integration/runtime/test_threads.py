@@ -206,8 +206,11 @@ def test_a_threads_message_that_meets_the_end_is_buried() -> None:
         asked, told, ended = in_threads(lambda: ref.ask("question"), lambda: ref.tell("note"), end)
         assert isinstance(asked, pykka.ActorDeadError)
         assert (told, ended) == (None, None)
+        arrived = threading.Event()
+        ref._cell.system.from_thread(arrived.set)  # behind the news of both messages
+        assert arrived.wait(60)
         assert not ref._cell.queue
-        assert ref._cell.system.statistics().dead_letters["stopped"] == 2
+        assert ref._cell.system.dead_letters.counts()["stopped"] == 2
 
 
 def test_stop_from_a_thread_says_whether_the_actor_was_alive() -> None:
