@@ -60,7 +60,7 @@ class Model:
     def run(self, operations: list[Operation]) -> None:
         """All of them, and what follows of them."""
         moments = {(number + 1) * 1_000: operation for number, operation in enumerate(operations)}
-        deadlines: dict[int, int] = {}
+        deadlines: dict[int, list[int]] = {}
         now = 0
         while True:
             upcoming = [at for at in (*moments, *deadlines) if at > now]
@@ -71,13 +71,15 @@ class Model:
             now = min(upcoming)
             if self.current is not None and self.ends_at == now:
                 self._end(now)
-            if now in deadlines:
-                self._leave(deadlines[now], "timeout", now)
+            # Deadlines of one moment pass together, before anybody's turn comes because of one of them.
+            for number in deadlines.get(now, ()):
+                self._leave(number, "timeout")
+            self._next(now)
             if now in moments:
                 operation, number = moments[now], now // 1_000 - 1
                 self._do(operation, number, now)
                 if isinstance(operation, Say) and operation.ask and operation.deadline is not None:
-                    deadlines[now + operation.deadline] = number
+                    deadlines.setdefault(now + operation.deadline, []).append(number)
 
     def _do(self, operation: Operation, number: int, now: int) -> None:
         match operation:
@@ -100,13 +102,13 @@ class Model:
             case Drain() if self.alive:
                 self.queue.append(-1)
             case Cancel(other):
-                self._leave(other, "cancelled", now)
+                self._leave(other, "cancelled")
         self._next(now)
 
     def _drains(self) -> int:
         return self.queue.count(-1)
 
-    def _leave(self, number: int, why: str, now: int) -> None:
+    def _leave(self, number: int, why: str) -> None:
         said = self.said.get(number)
         if said is None or not said.ask or number in self.outcomes:
             return
@@ -114,7 +116,6 @@ class Model:
         self.gone.add(number)
         if self.current == number:
             self.current = None
-        self._next(now)
 
     def _end(self, now: int) -> None:
         number = self.current
