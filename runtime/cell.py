@@ -198,7 +198,6 @@ class Cell(Mailbox):
         assert self.family is None or not self.family.children, self.family
         self.restarts += 1
         self.state = State.STARTING
-        self.actor._let_go()
         # A new incarnation supervises anew, with an empty window of restarts.
         self.family = None
         self.killing = None
@@ -532,6 +531,7 @@ class Cell(Mailbox):
     def _failed(self, error: BaseException | None) -> None:
         if self.state is not State.FAILED:
             return  # killed for good while its children stopped
+        self.actor._let_go()
         parent = self.parent
         if self.final or not self.supervised or parent is None:
             self.terminate(error)
@@ -574,6 +574,7 @@ class Cell(Mailbox):
 
     def _down(self) -> None:
         """The end of an incarnation that was brought down; what waits in the mailbox goes on waiting."""
+        self.actor._let_go()
         self.state = State.RESTARTING
         self.comes_back = False
         self.kill_wanted = None
