@@ -1,11 +1,11 @@
 """Sessions, runs and their actors: what callboard is about.
 
 General layout, bottom-up: `errors`, `limits`, `ids`, `events`, `grammar`, `commands`, `log` and `runs` are plain data
-and rules; `journal` is the port to durability, `memory_journal` its first implementation, `ledger` a session's
-write-ahead; `messages` is what the actors say to each other; `agent`, `session` (with its parts `attachments`,
-`command_desk`, `run_keeper`, and `session_node`, what it gets of its node), `supervisor`, `registry` and `tickets` are
-the actors; `app` is what a platform brings, `node` joins it all. Knows the actor kernel, and no WebSocket, HTTP,
-command line or environment.
+and rules; `journal` is the port to durability, implemented by `memory_journal` and `sqlite_journal` (with its parts
+`sqlite_schema` and `sqlite_store`), `ledger` a session's write-ahead; `messages` is what the actors say to each other;
+`agent`, `session` (with its parts `attachments`, `command_desk`, `run_keeper`, and `session_node`, what it gets of its
+node), `supervisor`, `registry` and `tickets` are the actors; `app` is what a platform brings, `node` joins it all. Knows
+the actor kernel, and no WebSocket, HTTP, command line or environment.
 """
 
 from .agent import Agent, Receipt
@@ -18,6 +18,7 @@ from .errors import (
     Fenced,
     GrammarError,
     InvalidEvent,
+    JournalRefused,
     RunEnded,
     SessionQuarantined,
     StoreFailed,
@@ -55,6 +56,7 @@ from .registry import Registry, RegistryEntries, ReportEntries, ask_session
 from .runs import OpenRun, Runs
 from .session import Session
 from .session_node import RunObserver, SessionNode
+from .sqlite_journal import Durability, SqliteJournal
 from .supervisor import SessionSupervisor
 from .tickets import Grant, IssueTicket, RevokeTickets, TakeTicket, TicketBook, TicketOffice, TicketsWaiting
 
@@ -75,6 +77,7 @@ __all__ = [
     "Connection",
     "Detach",
     "Done",
+    "Durability",
     "Event",
     "EventRefused",
     "Exchange",
@@ -85,6 +88,7 @@ __all__ = [
     "InvalidEvent",
     "IssueTicket",
     "Journal",
+    "JournalRefused",
     "Ledger",
     "Limits",
     "Locate",
@@ -117,6 +121,7 @@ __all__ = [
     "SessionNode",
     "SessionQuarantined",
     "SessionSupervisor",
+    "SqliteJournal",
     "StartFrom",
     "StoreFailed",
     "StoreUnavailable",

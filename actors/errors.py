@@ -14,6 +14,7 @@
     ├── InvalidEvent           you: an event that the wire cannot carry
     ├── GrammarError           you: an event that is out of place in its run
     ├── StoreFailed            the world: an append failed; it ends the session's incarnation
+    ├── JournalRefused         the operator: a file that this node cannot have for its journal
     ├── Fenced                 a newer incarnation of the session has opened the journal
     └── AgentError             you, on purpose: a failure that the user is to read
 """
@@ -29,6 +30,7 @@ __all__ = [
     "Fenced",
     "GrammarError",
     "InvalidEvent",
+    "JournalRefused",
     "RunEnded",
     "SessionQuarantined",
     "StoreFailed",
@@ -94,6 +96,10 @@ class InvalidEvent(ValueError):
 
 class GrammarError(RuntimeError):
     """An event that is out of place in its run. Raised at the agent that emits it."""
+
+
+class JournalRefused(Exception):
+    """A file cannot be this node's journal: in use, unreadable, damaged, or not one. It is left as it is."""
 
 
 class Fenced(RuntimeError):

@@ -10,6 +10,7 @@ Promises of an implementation:
   fails and changes nothing. A batch without records names the same place.
 - Appends with one token are taken in the order in which they were made.
 - `read` gives a contiguous stretch, of what is durable.
+- Retention may drop the oldest records at any time, and may come late. `first` says what is kept.
 - What `open` gives of commands makes the `CommandMemory` that remembering every command appended so far would make.
 - `open` mints a new epoch whenever it cannot be proven that every record ever shown is still there. The session asks
   for one, in a batch, when a client has seen more than the journal has.
@@ -95,6 +96,10 @@ class Journal(abc.ABC):
     @abc.abstractmethod
     async def sessions(self, user: str) -> Sequence[SessionKey]:
         """The sessions of a user, in order of their making."""
+
+    @abc.abstractmethod
+    async def unfinished(self) -> Sequence[SessionKey]:
+        """The sessions with a run that has begun and not ended, by what was appended of it, in order of making."""
 
     async def aclose(self) -> None:  # noqa: B027 - many have nothing to close
         """Make durable what was appended, and let go of files and connections."""

@@ -13,7 +13,7 @@ import trio
 
 from .commands import CommandMemory
 from .errors import Fenced, StoreUnavailable
-from .events import Record
+from .events import TERMINALS, Record
 from .ids import SessionKey
 from .journal import Appended, Batch, Done, Journal, Opened, Token
 
@@ -31,6 +31,7 @@ class _Stream:
     head: int = 0
     records: deque[Record] = attrs.field(factory=deque)
     memory: CommandMemory = attrs.field(factory=CommandMemory)
+    open_runs: dict[str, None] = attrs.field(factory=dict)
 
 
 class MemoryJournal(Journal):
@@ -90,6 +91,10 @@ class MemoryJournal(Journal):
         for record in batch.records:
             stream.records.append(record)
             stream.head = record.seq
+            if record.run is not None and record.type == "agent_started":
+                stream.open_runs[record.run] = None
+            elif record.run is not None and record.type in TERMINALS:
+                stream.open_runs.pop(record.run, None)
         while len(stream.records) > self._retained:
             self._bytes -= len(stream.records.popleft().encoded)
         stream.epoch = batch.epoch or stream.epoch
@@ -118,3 +123,8 @@ class MemoryJournal(Journal):
         """See `Journal.sessions`."""
         await trio.lowlevel.checkpoint()
         return tuple(self._users.get(user, ()))
+
+    async def unfinished(self) -> Sequence[SessionKey]:
+        """See `Journal.unfinished`."""
+        await trio.lowlevel.checkpoint()
+        return tuple(stream.key for stream in self._streams.values() if stream.open_runs)

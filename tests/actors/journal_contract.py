@@ -49,6 +49,12 @@ def run_record(seq: int, run: str) -> Record:
     return Record.of(Event.make(f"{run}/0", "agent_started", run, data, max_bytes=10**6, max_depth=8), seq, seq)
 
 
+def end_record(seq: int, run: str) -> Record:
+    """The end of a run."""
+    data = {"by": "user", "reason": "enough"}
+    return Record.of(Event.make(f"{run}/end", "agent_cancelled", run, data, max_bytes=10**6, max_depth=8), seq, seq)
+
+
 def same(left: Record, right: Record) -> bool:
     """Whether two records are equal in everything."""
     return all(getattr(left, name) == getattr(right, name) for name in ("seq", "at", "id", "type", "run", "encoded"))
@@ -71,13 +77,25 @@ async def appended(journal: Journal, opened: Opened, first_seq: int, batch: Batc
     return answers[0]
 
 
+async def first_is(journal: Journal, *wanted: int) -> Opened:
+    """Wait until ada's session has come to keep no more than from here on."""
+    while True:
+        opened = await journal.open(ADA)
+        if opened.first in wanted:
+            return opened
+        assert opened.first < max(wanted)
+        await trio.lowlevel.checkpoint()
+
+
 async def all_records(journal: Journal, key: SessionKey) -> list[Record]:
-    """Everything that is kept of a session, read in small pages."""
+    """Everything that is kept of a session, read in small pages. Each has to begin behind the one before."""
     taken: list[Record] = []
     while True:
-        page = await journal.read(key.id, taken[-1].seq if taken else 0, max_records=3, max_bytes=10**6)
+        after = taken[-1].seq if taken else 0
+        page = await journal.read(key.id, after, max_records=3, max_bytes=10**6)
         if not page:
             return taken
+        assert page[0].seq > after, "a page is given twice, and so for ever"
         taken += page
 
 
@@ -86,7 +104,7 @@ class JournalContract(abc.ABC):
 
     @abc.abstractmethod
     def opened(self, *, retained_records: int = 10_000) -> AbstractAsyncContextManager[Journal]:
-        """An empty journal that keeps so many records of a session, closed at the end."""
+        """An empty journal that keeps about so many records of a session, closed at the end."""
 
     async def test_an_empty_session_has_first_one_and_head_zero(self) -> None:
         """Red if an implementation begins to count elsewhere."""
@@ -202,16 +220,40 @@ class JournalContract(abc.ABC):
             assert await seqs(99, 5, 10**6) == []
 
     async def test_what_is_not_kept_is_skipped_and_said(self) -> None:
-        """S10. Red if retention is not told by `first`, or reading before it gives nothing."""
+        """S10. Red if retention takes what is to be kept, is not told by `first`, or reading before it gives nothing."""
         async with self.opened(retained_records=4) as journal:
             opened = await journal.open(ADA)
-            answers = [await appended(journal, opened, seq, Batch((record(seq),))) for seq in range(1, 7)]
-            assert answers == [Appended(1)] * 4 + [Appended(2), Appended(3)]
+            firsts = [0]
+            for seq in range(1, 7):
+                answer = await appended(journal, opened, seq, Batch((record(seq),)))
+                assert isinstance(answer, Appended)
+                assert firsts[-1] <= answer.first <= max(1, seq - 3), "it comes late if it likes, and never early"
+                firsts.append(answer.first)
+            opened = await first_is(journal, 3)
             page = await journal.read(ADA.id, 0, max_records=10, max_bytes=10**6)
             assert [kept.seq for kept in page] == [3, 4, 5, 6]
-            again = await journal.open(ADA)
-            assert (again.first, again.head) == (3, 6)
-            assert await appended(journal, again, 7, Batch(tuple(map(record, range(7, 17))))) == Appended(13)
+            assert opened.head == 6
+            answer = await appended(journal, opened, 7, Batch(tuple(map(record, range(7, 17)))))
+            assert isinstance(answer, Appended)
+            assert 3 <= answer.first <= 13
+            await first_is(journal, 7, 13)  # what was appended together may go together
+            assert [kept.seq for kept in await all_records(journal, ADA)][-4:] == [13, 14, 15, 16]
+
+    async def test_runs_without_an_end_are_found(self) -> None:
+        """S6. Red if a session whose run a crash left open is not found, or one is found that has none."""
+        async with self.opened() as journal:
+            assert list(await journal.unfinished()) == []
+            ada, bob, eve = [await journal.open(SessionKey(user)) for user in ("ada", "bob", "eve")]
+            await appended(journal, eve, 1, Batch((run_record(1, "e"), end_record(2, "e"))))
+            await appended(journal, bob, 1, Batch((run_record(1, "b"), run_record(2, "c"))))
+            await appended(journal, ada, 1, Batch((run_record(1, "a"), record(2))))
+            assert list(await journal.unfinished()) == [ADA, BOB]
+            await appended(journal, ada, 3, Batch((end_record(3, "a"),)))
+            await appended(journal, bob, 3, Batch((end_record(3, "c"),)))
+            assert list(await journal.unfinished()) == [BOB]
+            bob = await journal.open(BOB)
+            await appended(journal, bob, 4, Batch((end_record(4, "b"),)))
+            assert list(await journal.unfinished()) == []
 
     async def test_commands_come_back_as_the_memory_that_they_make(self) -> None:
         """S5. Red if an id, a result, the order of devices or the window of 128 is lost."""
