@@ -47,9 +47,15 @@ class Limits:
     tail_bytes: int = _positive(1_048_576)
     """The same in bytes; the newest record is kept whatever its size."""
     retained_records: int = _positive(10_000)
-    """Records that the memory journal keeps of one session; older ones become a `gap`."""
+    """Newest records that the journal keeps of one session; older ones become a `gap`."""
+    retained_bytes: int = _positive(16_777_216)
+    """Newest bytes of records that a journal on disk keeps of one session; 10,000 records of 1.6 KB."""
+    retained_seconds: float = _positive(7_776_000.0)
+    """How long a journal on disk keeps a record: 90 days."""
     journal_bytes: int = _positive(1_073_741_824)
     """Bytes that the memory journal keeps in all; beyond it appends get ``store_unavailable``."""
+    journal_queue_bytes: int = _positive(67_108_864)
+    """Bytes of all sessions that wait for a journal on disk; beyond it appends get ``store_unavailable``."""
     store_seconds: float = _positive(10.0)
     """How long the journal may take to answer one append; then the session starts anew from what is durable."""
     idle_seconds: float = _positive(120.0)

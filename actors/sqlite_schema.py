@@ -144,7 +144,7 @@ class SqliteFile:
         version = db.pragma("user_version")
         if version > SCHEMA:
             raise JournalRefused(
-                f"{path} was written by a newer callboard: its tables are version {version}; this one knows up to {SCHEMA}"
+                f"{path} was written by a newer callboard: its tables are of version {version}, not up to {SCHEMA}"
             )
         if db.pragma("journal_mode", "wal") != "wal":
             raise JournalRefused(

@@ -28,6 +28,7 @@ import trio
 from ..actors import (
     Agent,
     App,
+    Durability,
     Grant,
     Ids,
     IssueTicket,
@@ -45,11 +46,13 @@ from ..actors import (
     Session,
     SessionKey,
     SessionNode,
+    SqliteJournal,
     TicketsWaiting,
 )
 from ..runtime import ActorSystem, Ref, SystemStatistics, open_system
 from .api import Api, Handler
 from .auth import Authenticator
+from .config import MEMORY
 from .connection import Connection
 from .errors import ConfigError, ListenError
 from .hosts import check_origin, host_port, is_host, is_loopback
@@ -66,6 +69,9 @@ logger = logging.getLogger("callboard")
 BACKLOG = 1_024
 
 CONNECT = "/v1/connect"
+
+# What Linux calls this boot of the machine (random(4)).
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 # The part of a drain's time in which clients are asked to leave. The rest is for those who find the next node slow.
 LEAVING_SHARE = 0.5
@@ -449,7 +455,8 @@ async def open_board(
     key: bytes | KeySource | None = None,
     origins: Collection[str] = (),
     limits: Limits | None = None,
-    journal: Journal | None = None,
+    journal: Journal | Path | str | None = None,
+    durability: Durability = "process",
     routes: Callable[[Board], Mapping[tuple[str, str], Handler]] | None = None,
     random_bytes: Callable[[int], bytes] = os.urandom,
     wall_clock: Callable[[], float] = time.time,
@@ -468,7 +475,10 @@ async def open_board(
             Needed to serve.
         origins: further origins whose pages may connect, such as ``https://app.example.org``.
         limits: what the node bounds.
-        journal: where records become durable; a `MemoryJournal` if not given. A given one is closed by the caller.
+        journal: where records become durable: the path of an `SqliteJournal`, which is made if it does not exist; or a
+            journal, which the caller closes. Not given, or ``":memory:"``, it is a `MemoryJournal`.
+        durability: what durable means of a journal on disk: ``"process"``, records outlive this process, however it
+            ends; or ``"power"``, a cut of power too, at the price of a sync of the disk for each commit.
         routes: further HTTP handlers, given the board.
         random_bytes: the source of ids, tickets and epochs.
         wall_clock: Unix seconds, for records and tokens.
@@ -478,6 +488,7 @@ async def open_board(
     Raises:
         ConfigError: a setting is not allowed, or two do not go together.
         ListenError: the address cannot be listened on.
+        JournalRefused: the journal's file cannot be used.
         RestartsExhausted: an actor at the top failed more often than is tolerated.
     """
     app = _app(app, agents, session)
@@ -488,12 +499,12 @@ async def open_board(
     for origin in origins:
         check_origin(origin)
     ids = Ids(random_bytes)
-    own_journal = journal or MemoryJournal(
-        ids.epoch, retained_records=limits.retained_records, max_bytes=limits.journal_bytes
-    )
     runs, rng = _Runs(), random.Random(random_bytes(16))
     listeners = await _listen(host, port) if port is not None else []
+    own_journal = journal
     try:
+        if not isinstance(own_journal, Journal):
+            own_journal = await _journal(own_journal, durability, limits, ids, wall_clock)
         async with open_system("board", slow_seconds=slow_seconds) as system:
             node = await Node.start(system, app, own_journal, limits, ids, lambda: int(wall_clock() * 1000), runs)
             board = Board(system, node, own_journal, limits, ids, authenticator, origins, wall_clock, runs, rng)
@@ -520,8 +531,33 @@ async def open_board(
     finally:
         for listener in listeners:
             listener.socket.close()
-        if journal is None:
+        if isinstance(own_journal, Journal) and own_journal is not journal:
             await own_journal.aclose()
+
+
+async def _journal(
+    path: Path | str | None, durability: Durability, limits: Limits, ids: Ids, wall_clock: Callable[[], float]
+) -> Journal:
+    if path is None or str(path) == MEMORY:
+        return MemoryJournal(ids.epoch, retained_records=limits.retained_records, max_bytes=limits.journal_bytes)
+    return await SqliteJournal.start(
+        Path(path),
+        new_epoch=ids.epoch,
+        now_ms=lambda: int(wall_clock() * 1000),
+        boot=_boot_id(),
+        durability=durability,
+        retained_records=limits.retained_records,
+        retained_bytes=limits.retained_bytes,
+        retained_seconds=limits.retained_seconds,
+        queue_bytes=limits.journal_queue_bytes,
+    )
+
+
+def _boot_id() -> str | None:
+    try:
+        return BOOT_ID.read_text(encoding="ascii").strip()
+    except OSError:
+        return None  # no Linux: each unclean end counts as one of the machine
 
 
 async def _listen(host: str, port: int) -> list[trio.SocketListener]:

@@ -16,12 +16,12 @@ from typing import Any
 
 import attrs
 
-from ..actors import Limits
+from ..actors import Durability, Limits
 from .errors import ConfigError
 from .hosts import is_loopback
 from .keys import FileKeys
 
-__all__ = ["Config", "dev_key", "load_config"]
+__all__ = ["Config", "dev_key", "journal_path", "load_config"]
 
 PREFIX = "CALLBOARD_"
 KEY_BYTES = 32
@@ -31,8 +31,8 @@ KEY_BYTES = 32
 class Config:
     """How `serve` runs.
 
-    `key` is the HS256 secret, or the file that the keys come from; `folder` is where `callboard.toml` was found, if it
-    was.
+    `key` is the HS256 secret, or the file that the keys come from; `journal` is as `journal_path` takes it; `folder` is
+    where `callboard.toml` was found, if it was.
     """
 
     app: str
@@ -41,6 +41,8 @@ class Config:
     key: bytes | FileKeys | None = attrs.field(default=None, repr=False)
     origins: tuple[str, ...] = ()
     dev: bool = False
+    journal: str | None = None
+    durability: Durability = "process"
     limits: Limits = attrs.field(factory=Limits)
     folder: Path | None = None
 
@@ -51,7 +53,8 @@ class Config:
             raise ConfigError(f"host is {self.host!r}; with --dev the node listens on loopback only, as 127.0.0.1")
 
 
-SETTINGS = ("app", "host", "port", "key_file", "origins", "dev")
+SETTINGS = ("app", "host", "port", "key_file", "origins", "dev", "journal", "durability")
+MEMORY = ":memory:"
 
 
 def load_config(flags: Mapping[str, Any], environ: Mapping[str, str], path: Path | None) -> Config:
@@ -74,6 +77,8 @@ def load_config(flags: Mapping[str, Any], environ: Mapping[str, str], path: Path
         values, limits = _read_file(file)
         if "key_file" in values:
             values["key_file"] = folder / str(values["key_file"])
+        if values.get("journal", MEMORY) != MEMORY:
+            values["journal"] = folder / str(values["journal"])
     _read_environment(environ, values, limits)
     values.update({name: value for name, value in flags.items() if value not in (None, ())})
     key = _key(values.pop("key_file", None), environ.get(f"{PREFIX}KEY"))
@@ -87,6 +92,8 @@ def load_config(flags: Mapping[str, Any], environ: Mapping[str, str], path: Path
             key=key,
             origins=_origins(values.get("origins", ())),
             dev=_flag("dev", values.get("dev", False)),
+            journal=None if values.get("journal") is None else str(values["journal"]),
+            durability=_durability(values.get("durability", "process")),
             limits=_limits(limits),
             folder=folder,
         )
@@ -216,6 +223,31 @@ def _flag(name: str, value: object) -> bool:
     if spelled in ("", "0", "false", "no", "off"):
         return False
     raise ConfigError(f"{name} is {value!r}; allowed are true and false")
+
+
+def journal_path(given: str | None, folder: Path, name: str) -> Path | None:
+    """The file of a node's journal: what was given, None for `:memory:`; else `name` in this folder, which is made.
+
+    Raises:
+        ConfigError: what was given is empty, or the folder cannot be made.
+    """
+    if given == MEMORY:
+        return None
+    if given == "":
+        raise ConfigError(f"journal is ''; it has to be a path, or {MEMORY}")
+    if given is not None:
+        return Path(given).absolute()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"the journal's folder {folder} cannot be made: {error.strerror}") from None
+    return folder / name
+
+
+def _durability(value: object) -> Durability:
+    if value == "process" or value == "power":
+        return "power" if value == "power" else "process"
+    raise ConfigError(f"durability is {value!r}; allowed are process and power")
 
 
 def _origins(value: object) -> tuple[str, ...]:

@@ -220,7 +220,7 @@ class JournalContract(abc.ABC):
             assert await seqs(99, 5, 10**6) == []
 
     async def test_what_is_not_kept_is_skipped_and_said(self) -> None:
-        """S10. Red if retention takes what is to be kept, is not told by `first`, or reading before it gives nothing."""
+        """S10. Red if retention takes what is to be kept, is not told by `first`, or reading before it gives none."""
         async with self.opened(retained_records=4) as journal:
             opened = await journal.open(ADA)
             firsts = [0]

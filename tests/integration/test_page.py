@@ -186,9 +186,10 @@ def overhang(page: Page) -> int:
 
 
 @pytest.fixture
-def demo() -> Iterator[str]:
+def demo(tmp_path: Path) -> Iterator[str]:
     """The address of `callboard demo`, a process of its own, stopped by Ctrl-C at the end."""
     command = [sys.executable, "-m", "callboard", "demo", "--port", "0", "--no-browser"]
+    command += ["--journal", str(tmp_path / "demo.db")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stderr is not None

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.logging import RichHandler
 from rich.markup import escape
 
+from ...actors import JournalRefused
 from ..errors import ConfigError, ListenError
 
 __all__ = ["clock", "complain", "err", "out", "show_log"]
@@ -41,7 +42,7 @@ def show_log(level: int) -> None:
 
 @contextmanager
 def complain() -> Iterator[None]:
-    """Show what is wrong in one line, without a traceback: exit code 2 for a setting, 1 for an address that is taken.
+    """Show what is wrong in one line, without a traceback: exit code 2 for a setting, 1 for an address or a journal.
 
     What the platform's own code raises is its author's, and is shown whole.
     """
@@ -50,6 +51,9 @@ def complain() -> Iterator[None]:
     except ConfigError as error:
         err.print(f"[bold red]callboard:[/] {escape(str(error))}", soft_wrap=True)
         sys.exit(2)
+    except JournalRefused as error:
+        err.print(f"[bold red]callboard:[/] {escape(str(error))}", soft_wrap=True)
+        sys.exit(1)
     except ListenError as error:
         err.print(f"[bold red]callboard:[/] {escape(error.strerror or str(error))}", soft_wrap=True)
         sys.exit(1)

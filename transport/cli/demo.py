@@ -10,9 +10,11 @@ import socket
 import webbrowser
 from collections.abc import Mapping
 from importlib import resources
+from pathlib import Path
 
 import msgspec
 import trio
+from rich.markup import escape
 from rich.panel import Panel
 
 from ...actors import Limits, SessionKey
@@ -22,7 +24,7 @@ from ..errors import ConfigError, Problem
 from ..http import Request, Response, json_response
 from .apps import load_app
 from .console import out, show_log
-from .serve import Serving, run_board
+from .serve import Serving, kept_where, run_board
 
 __all__ = ["demo_routes", "run_demo"]
 
@@ -35,7 +37,7 @@ DRAIN_SECONDS = 2.0
 CONTENT_SECURITY_POLICY = "default-src 'self'; connect-src 'self' ws:; frame-ancestors 'self'; base-uri 'none'"
 
 
-def run_demo(port: int | None, *, browser: bool, verbose: bool) -> None:
+def run_demo(port: int | None, journal: Path | None, *, browser: bool, verbose: bool) -> None:
     """Serve the demo until Ctrl-C."""
     chosen = _free_port() if port is None else port
 
@@ -44,7 +46,8 @@ def run_demo(port: int | None, *, browser: bool, verbose: bool) -> None:
             Panel.fit(
                 f"Open [bold link={board.url}]{board.url}[/] and log in with any name.\n"
                 f"Two users side by side: [bold]{board.url}/?split=ada,grace[/]\n"
-                "[dim]The agent searches the Python documentation that is installed here. Ctrl-C stops the demo.[/]",
+                "[dim]The agent searches the Python documentation that is installed here. Ctrl-C stops the demo.[/]\n"
+                f"[dim]{escape(kept_where(journal, 'process'))}[/]",
                 title="callboard demo",
                 border_style="green",
             )
@@ -59,6 +62,7 @@ def run_demo(port: int | None, *, browser: bool, verbose: bool) -> None:
         port=chosen,
         key=os.urandom(32),
         origins=(),
+        journal=journal,
         limits=Limits(drain_seconds=DRAIN_SECONDS),
         announce=announce,
         routes=demo_routes,

@@ -13,7 +13,7 @@ from pathlib import Path
 import rich_click as click
 
 from ..auth import Authenticator
-from ..config import dev_key, load_config
+from ..config import dev_key, journal_path, load_config
 from ..errors import ConfigError
 from ..selection import SORTS
 from ..verify import TEXT, Plan
@@ -33,10 +33,18 @@ click.rich_click.TEXT_MARKUP = "rich"
 click.rich_click.SHOW_ARGUMENTS = True
 
 
-def dev_folder() -> Path:
-    """Where the development key lies: beside `callboard.toml`, else in the user's configuration folder."""
+def home_folder() -> Path:
+    """Where development key and journal lie: beside `callboard.toml`, else in the user's configuration folder."""
     here = Path.cwd()
     return here if (here / "callboard.toml").exists() else Path(click.get_app_dir("callboard"))
+
+
+_journal = click.option(
+    "--journal",
+    metavar="PATH",
+    help="The file that sessions are kept in, or [bold]:memory:[/]. [dim]\\[default: beside callboard.toml "
+    "or else in the user's configuration folder][/]",
+)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -56,8 +64,9 @@ def main() -> None:
     "--port", type=click.IntRange(0, 65_535), help="The TCP port; by default 8765, or a free one if it is taken."
 )
 @click.option("--browser/--no-browser", default=True, help="Open the page where there is a display.")
+@_journal
 @click.option("-v", "--verbose", is_flag=True, help="One log line for each connection and run.")
-def demo(port: int | None, browser: bool, verbose: bool) -> None:
+def demo(port: int | None, browser: bool, journal: str | None, verbose: bool) -> None:
     r"""Show real agents at work: node, agent and page on one port of this machine.
 
     Log in with any name; the login is open, so the demo listens on loopback only. Ctrl-C stops it in order.
@@ -68,7 +77,7 @@ def demo(port: int | None, browser: bool, verbose: bool) -> None:
       callboard demo --port 9000 --no-browser
     """
     with complain():
-        run_demo(port, browser=browser, verbose=verbose)
+        run_demo(port, journal_path(journal, home_folder(), "callboard-demo.db"), browser=browser, verbose=verbose)
 
 
 @main.command()
@@ -89,6 +98,12 @@ def demo(port: int | None, browser: bool, verbose: bool) -> None:
     metavar="FILE",
     help="The key that tokens are verified with: hex (mode 0600), PEM, or a JWKS.",
 )
+@_journal
+@click.option(
+    "--durability",
+    type=click.Choice(["process", "power"]),
+    help="What a record outlives once it is shown: the process, or a cut of power too. [dim]\\[default: process][/]",
+)
 @click.option(
     "--dev", is_flag=True, default=None, help="Use a development key, minted at first use, and listen on loopback only."
 )
@@ -105,6 +120,8 @@ def serve(
     port: int | None,
     origins: tuple[str, ...],
     key_file: str | None,
+    journal: str | None,
+    durability: str | None,
     dev: bool | None,
     config_file: Path | None,
     verbose: bool,
@@ -119,10 +136,19 @@ def serve(
       callboard serve --dev --app examples.librarian:board
       CALLBOARD_KEY=$(openssl rand -hex 32) callboard serve --app yourapp:board --host 0.0.0.0
     """
-    flags = {"app": app, "host": host, "port": port, "origins": origins, "key_file": key_file, "dev": dev}
+    flags = {
+        "app": app,
+        "host": host,
+        "port": port,
+        "origins": origins,
+        "key_file": key_file,
+        "journal": journal,
+        "durability": durability,
+        "dev": dev,
+    }
     with complain():
         config = load_config(flags, os.environ, config_file)
-        run_serve(config, config.folder or dev_folder(), verbose=verbose)
+        run_serve(config, config.folder or home_folder(), verbose=verbose)
 
 
 @main.command()
@@ -142,12 +168,12 @@ def token(user: str, scope: str) -> None:
     with complain():
         if not 1 <= len(user) <= 200 or not user.isprintable():
             raise ConfigError(f"--user is {user!r:.80}; it has to be 1 to 200 printable characters")
-        key, _, _ = dev_key(dev_folder(), os.urandom)
+        key, _, _ = dev_key(home_folder(), os.urandom)
         click.echo(Authenticator(key, clock).token(user, scope=scope))
 
 
 def _source(command: str | None) -> TokenOf:
-    return token_source(command, lambda: dev_key(dev_folder(), os.urandom)[0])
+    return token_source(command, lambda: dev_key(home_folder(), os.urandom)[0])
 
 
 _user = click.option("--user", metavar="NAME", default=getpass.getuser, help="Who connects. [dim]\\[default: you][/]")
@@ -301,7 +327,7 @@ def verify(
         plan = Plan(
             url=_http_url(url), users=users, devices=devices, session=session, text=text, timeout_seconds=timeout
         )
-        sys.exit(run_verify(plan, token_command, lambda: dev_key(dev_folder(), os.urandom)[0], seed, as_json=as_json))
+        sys.exit(run_verify(plan, token_command, lambda: dev_key(home_folder(), os.urandom)[0], seed, as_json=as_json))
 
 
 def _http_url(url: str) -> str:

@@ -16,10 +16,10 @@ import attrs
 import trio
 from rich.markup import escape
 
-from ...actors import App, Limits
+from ...actors import App, Durability, Limits
 from ..api import Handler
 from ..board import Board, open_board
-from ..config import Config, dev_key
+from ..config import Config, dev_key, journal_path
 from ..errors import ConfigError
 from ..keys import KeySource
 from .apps import load_app
@@ -42,19 +42,21 @@ class Serving:
     port: int
     key: bytes | KeySource
     origins: tuple[str, ...]
+    journal: Path | None
     limits: Limits
     announce: Callable[[Board], None]
     routes: Callable[[Board], Mapping[tuple[str, str], Handler]] | None = None
+    durability: Durability = "process"
 
 
-def run_serve(config: Config, dev_folder: Path, *, verbose: bool) -> None:
-    """Serve until SIGTERM or Ctrl-C."""
+def run_serve(config: Config, home: Path, *, verbose: bool) -> None:
+    """Serve until SIGTERM or Ctrl-C. In `home` lies what no setting has a place for."""
     app = load_app(config.app)
     key, note = config.key, ""
     if config.dev:
         if key is not None:
             raise ConfigError("--dev uses the development key; a real key is given too: leave one of them out")
-        key, path, minted = dev_key(dev_folder, os.urandom)
+        key, path, minted = dev_key(home, os.urandom)
         note = f"development key {'minted in' if minted else 'of'} {path}; tokens: callboard token --user NAME"
     if key is None:
         raise ConfigError(
@@ -62,11 +64,14 @@ def run_serve(config: Config, dev_folder: Path, *, verbose: bool) -> None:
             "or --dev for a development key"
         )
 
+    journal = journal_path(config.journal, home, "callboard.db")
+
     def announce(board: Board) -> None:
         what, where = escape(config.app), escape(board.url)
         out.print(
             f"[bold green]callboard[/] serves [bold]{what}[/] on [bold]{where}[/]  (Ctrl-C drains)", soft_wrap=True
         )
+        out.print(f"[dim]{escape(kept_where(journal, config.durability))}[/]", soft_wrap=True)
         if note:
             out.print(f"[yellow]development mode[/], loopback only: {escape(note)}", soft_wrap=True)
 
@@ -77,10 +82,19 @@ def run_serve(config: Config, dev_folder: Path, *, verbose: bool) -> None:
         port=config.port,
         key=key,
         origins=config.origins,
+        journal=journal,
+        durability=config.durability,
         limits=config.limits,
         announce=announce,
     )
     trio.run(run_board, serving)
+
+
+def kept_where(journal: Path | None, durability: Durability) -> str:
+    """Where sessions are kept, and what they outlive."""
+    if journal is None:
+        return "sessions are kept in memory, and forgotten at the end"
+    return f"sessions are kept in {journal} (durability: {durability})"
 
 
 async def run_board(serving: Serving) -> None:
@@ -96,6 +110,8 @@ async def run_board(serving: Serving) -> None:
             port=serving.port,
             key=serving.key,
             origins=serving.origins,
+            journal=serving.journal,
+            durability=serving.durability,
             limits=_within_descriptors(serving.limits),
             routes=serving.routes,
         ) as board:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,9 +18,8 @@ from tests.integration.actors.sqlite_files import opened
 
 class TestSqliteJournal(JournalContract):
     @pytest.fixture(autouse=True)
-    def _folder(self, tmp_path: Path) -> Iterator[None]:
+    def _file(self, tmp_path: Path) -> None:
         self.path = tmp_path / "journal.db"
-        yield
 
     @asynccontextmanager
     async def opened(self, *, retained_records: int = 10_000) -> AsyncIterator[Journal]:
