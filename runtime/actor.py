@@ -223,7 +223,7 @@ class Supervisor(Actor):
 @trio.lowlevel.enable_ki_protection
 async def start_and_wait(family: Family, spec: ChildSpec, *, supervised: bool = True) -> Ref[Any]:
     """Start a child and wait for its `on_start`; when cancelled meanwhile, the child is stopped."""
-    started: Reply[None] = Reply()
+    started: Reply[None] = Reply(what="its start")
 
     def report(error: BaseException | None) -> None:
         if error is None:

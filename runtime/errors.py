@@ -5,7 +5,7 @@
     Exception
     ├── Refusal                  an answer, not a failure: the actor that raises it lives on
     ├── MailboxFull              it would block: the receiver has no room
-    ├── WouldBlock               you: a blocking call on the trio thread
+    ├── WouldBlock               you: a blocking call on the thread of a loop
     ├── AskCycle                 you: actors that wait for each other in a circle
     ├── NotRunning               you: nothing is open any more, or yet, where an actor is to start
     ├── RestartsExhausted        the world: a child failed more often than its supervisor tolerates
@@ -43,7 +43,7 @@ class MailboxFull(Exception):
 
 
 class WouldBlock(RuntimeError):
-    """A blocking call was made on the trio thread, where it would stop every actor."""
+    """A blocking call was made on a thread that runs a loop, of trio or asyncio, which it would stop."""
 
 
 class AskCycle(RuntimeError):

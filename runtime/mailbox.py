@@ -24,7 +24,8 @@ import trio
 from .calls import at_work
 from .deadletters import DeadLetter, DeathReason
 from .errors import MailboxFull
-from .reply import Reply
+from .reply import Reply, loop_of_this_thread
+from .waits import Turn
 
 if TYPE_CHECKING:
     from .ref import Ref
@@ -166,7 +167,7 @@ class Mailbox:
             self.put(message, reply)
             await trio.lowlevel.cancel_shielded_checkpoint()
             return
-        edge = self.system.waits.begin(self)
+        edge = self.system.waits.begin(self, f"room for {type(message).__name__}")
         try:
             sender = Sender((message, reply, copy_context()))
             self.stand_in_line(sender)
@@ -191,14 +192,20 @@ class Mailbox:
             self.senders = deque()
         senders = self.senders
         senders.append(sender)
-        sender.admitted.on_abandon = lambda: senders.remove(sender)
+        sender.admitted.on_abandon = lambda: self.system.run_soon(self._leave_line, sender)
         self.admit()
+
+    def _leave_line(self, sender: Sender) -> None:
+        if self.senders and sender in self.senders:
+            self.senders.remove(sender)
 
     def admit(self) -> None:
         """Take the messages of those in line for whom there is room."""
         senders = self.senders
         while senders and len(self.queue) < self.capacity:
             sender = senders.popleft()
+            if sender.admitted.abandoned:
+                continue  # by another thread, and word of it is on its way
             self.queue.append(sender.envelope)
             self.wake()
             sender.admitted.set(None)
@@ -221,20 +228,17 @@ class Mailbox:
 
         Raises:
             pykka.ActorDeadError: the actor is gone; or the thread is that of an actor that was abandoned (law A8).
-            MailboxFull: it would have to wait, but its thread runs another trio loop, or is the receiver's own.
+            MailboxFull: it would have to wait, but its thread runs a loop of its own, or is the receiver's.
         """
         worker = at_work.worker
         if worker is not None and worker.abandoned:
             worker.refuse()
             raise pykka.ActorDeadError(f"the actor that tells {self.ref} was abandoned; what it says is refused")
         envelope = (message, reply, copy_context())
-        if len(self.queue) < self.capacity:
-            # Appending to a deque is atomic; threads that race for the last place exceed the capacity by their number.
-            self.queue.append(envelope)
-            self.system.from_thread(self._arrived)
+        if self._put_there(envelope):
             return
-        if trio.lowlevel.in_trio_task() and not self.closed:
-            raise MailboxFull(f"the mailbox of {self.ref} is full and to wait would block this thread's trio loop")
+        if (loop := loop_of_this_thread()) and not self.closed:
+            raise MailboxFull(f"the mailbox of {self.ref} is full and to wait would block this thread's {loop} loop")
         if worker is not None and worker.cell is self:
             raise MailboxFull(f"the mailbox of {self.ref} is full and its own thread would wait for itself")
         sender = Sender(envelope)
@@ -242,6 +246,35 @@ class Mailbox:
         if self.closed:
             raise pykka.ActorDeadError(f"{self.ref} is gone")
         sender.admitted.get()
+
+    def _put_there(self, envelope: Envelope) -> bool:
+        if len(self.queue) >= self.capacity:
+            return False
+        # Appending to a deque is atomic; threads that race for the last place exceed the capacity by their number.
+        self.queue.append(envelope)
+        self.system.from_thread(self._arrived)
+        return True
+
+    async def put_from_loop(self, message: Any, reply: Reply[Any] | None) -> None:
+        """Take a message from the loop of another thread, waiting for room.
+
+        When cancelled, the message may have been taken all the same: the two threads do not wait for each other.
+        """
+        sender = Sender((message, reply, copy_context()))
+        if not self.senders and self._put_there(sender.envelope):
+            return
+        self.system.from_thread(self.stand_in_line, sender)
+        turn = Turn.here()
+        if turn is None or turn.waits is not self.system.waits:
+            await sender.admitted.park()
+            return
+        key = object()
+        what = f"room for {type(message).__name__}"
+        self.system.run_soon(turn.wait_begins, key, self, what, sender.admitted.refuse)
+        try:
+            await sender.admitted.park()
+        finally:
+            self.system.run_soon(turn.wait_ends, key)
 
     def _arrived(self) -> None:
         if self.closed:

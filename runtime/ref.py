@@ -7,6 +7,7 @@ instead (law A11).
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -18,7 +19,7 @@ from .calls import at_work
 from .deadletters import DeathReason
 from .errors import AskCycle, AskTimeout, Killed, MailboxFull, WouldBlock
 from .mailbox import ActorStop
-from .reply import Reply
+from .reply import Reply, loop_of_this_thread
 
 if TYPE_CHECKING:
     from .cell import Cell
@@ -112,11 +113,13 @@ class Ref(pykka.ActorRef[A]):
     def tell(self, message: Any) -> None:
         """Send a message and do not wait for an answer.
 
-        On the trio thread it never waits; on another thread it blocks while the mailbox is full.
+        On the trio thread it never waits; on another thread it blocks while the mailbox is full, if that one runs no
+        loop of its own.
 
         Raises:
             pykka.ActorDeadError: the actor is gone.
-            MailboxFull: on the trio thread, when the mailbox is full and its policy is to fail.
+            MailboxFull: when the mailbox is full and its policy is to fail; on the thread of another loop, when it is
+                full.
         """
         # `deliver`, spelled out: a call less is a tenth of the whole.
         cell = self._cell
@@ -149,28 +152,35 @@ class Ref(pykka.ActorRef[A]):
     async def send(self, message: Any) -> None:
         """Send a message, waiting for room in the mailbox. When cancelled, it was not sent.
 
+        On the loop of another thread too; there it may have been sent when it is cancelled while it waits.
+
         Raises:
             pykka.ActorDeadError: the actor is gone, or went while this waited.
             AskCycle: actors would wait for each other.
         """
-        self._only_here("send")
-        await self._cell.put_when_room(message, None)
+        await self._put(message, None)
 
     async def submit(self, message: Any) -> Reply[Any]:
-        """Ask without waiting for the answer: waits for room only, and gives the future answer.
+        """Ask without waiting for the answer: waits for room only, and gives the future answer. On any loop.
 
         Raises:
             pykka.ActorDeadError: the actor is gone, or went while this waited.
             AskCycle: actors would wait for each other.
         """
-        self._only_here("submit")
-        reply: Reply[Any] = Reply(self._cell)
-        await self._cell.put_when_room(message, reply)
+        reply: Reply[Any] = Reply(self._cell, message.__class__)
+        await self._put(message, reply)
         return reply
+
+    async def _put(self, message: Any, reply: Reply[Any] | None) -> None:
+        cell = self._cell
+        if get_ident() == cell.thread_id:
+            await cell.put_when_room(message, reply)
+        else:
+            await cell.put_from_loop(message, reply)
 
     @trio.lowlevel.enable_ki_protection
     async def ask_async(self, message: Any, *, timeout_seconds: float | None = None) -> Any:
-        """Ask and wait for the answer inside trio.
+        """Ask and wait for the answer, inside trio or asyncio, on this thread or another.
 
         When the caller is cancelled or the time is up, an `async def` handler working on it is cancelled too, a
         question still in the mailbox is never run, and a late answer is dropped (law A5).
@@ -183,19 +193,41 @@ class Ref(pykka.ActorRef[A]):
             Exception: whatever the handler raised.
         """
         cell = self._cell
+        if get_ident() != cell.thread_id:
+            return await self._ask_from_afar(message, timeout_seconds)
         waits = cell.system.waits
         reply: Reply[Any] = Reply(cell)
         # Before the question is in the mailbox: one that could not be answered is not asked.
-        edge = waits.begin(cell)
+        edge = waits.begin(cell, message.__class__)
         try:
-            deliver(cell, message, reply)
+            cell.put(message, reply)
             if timeout_seconds is None:
                 return await reply.park()
             with trio.move_on_after(timeout_seconds):
                 return await reply.park()
         finally:
             waits.end(edge)
-        raise AskTimeout(f"{self} did not answer within {timeout_seconds} seconds")
+        raise self._timeout(timeout_seconds)
+
+    async def _ask_from_afar(self, message: Any, timeout_seconds: float | None) -> Any:
+        reply: Reply[Any] = Reply(self._cell, message.__class__)
+        self._cell.put_from_thread(message, reply)
+        if timeout_seconds is None:
+            return await reply.wait_from_afar()
+        if trio.lowlevel.in_trio_task():
+            with trio.move_on_after(timeout_seconds):
+                return await reply.wait_from_afar()
+        else:
+            try:
+                async with asyncio.timeout(timeout_seconds):
+                    return await reply.wait_from_afar()
+            except TimeoutError:
+                if not reply.abandoned:
+                    raise  # it is the answer
+        raise self._timeout(timeout_seconds)
+
+    def _timeout(self, seconds: float) -> AskTimeout:
+        return AskTimeout(f"{self} did not answer within {seconds} seconds")
 
     def ask(self, message: Any, *, block: bool = True, timeout: float | None = None) -> Any:
         """Pykka's ask: blocks for the answer, or gives a future with ``block=False``.
@@ -203,8 +235,8 @@ class Ref(pykka.ActorRef[A]):
         As in pykka, ActorDeadError too is raised when the future is asked for its value.
 
         Raises:
-            WouldBlock: with ``block=True`` on the trio thread; use `ask_async`, or await the future.
-            MailboxFull: on the trio thread, when there is no room for the question.
+            WouldBlock: with ``block=True`` on the thread of a loop; use `ask_async`, or await the future.
+            MailboxFull: on the thread of a loop, when there is no room for the question.
             pykka.ActorDeadError: the actor is gone.
             AskCycle: with ``block=True`` on the actor's own thread.
             pykka.Timeout: there was no answer within `timeout` seconds; or, on the thread of an actor, whoever asked
@@ -212,7 +244,7 @@ class Ref(pykka.ActorRef[A]):
         """
         if block:
             self._may_block("ask(block=True)", "use `await ref.ask_async(...)` for")
-        reply: Reply[Any] = Reply(self._cell)
+        reply: Reply[Any] = Reply(self._cell, message.__class__)
         try:
             deliver(self._cell, message, reply)
         except pykka.ActorDeadError as error:
@@ -235,7 +267,7 @@ class Ref(pykka.ActorRef[A]):
         """
         if block:
             self._may_block("stop(block=True)", "await stop(block=False) of")
-        stopped: Reply[bool] = Reply(self._cell)
+        stopped: Reply[bool] = Reply(self._cell, "its end")
         self._drain(stopped)
         return stopped.get(timeout=timeout) if block else stopped
 
@@ -281,7 +313,7 @@ class Ref(pykka.ActorRef[A]):
         Raises:
             AskCycle: the caller is that actor, or one that it waits for.
         """
-        gone: Reply[BaseException | None] = Reply(self._cell)
+        gone: Reply[BaseException | None] = Reply(self._cell, "its end")
 
         def tell(reason: BaseException | None) -> None:
             gone.set(reason)
@@ -298,12 +330,8 @@ class Ref(pykka.ActorRef[A]):
         return lambda: getattr(getattr(self._cell, "actor", None), "_proxied", None)
 
     def _may_block(self, what: str, instead: str) -> None:
-        if trio.lowlevel.in_trio_task():
-            raise WouldBlock(f"{what} would block the trio thread; {instead} {self}")
+        if loop := loop_of_this_thread():
+            raise WouldBlock(f"{what} would block this thread's {loop} loop; {instead} {self}")
         worker = at_work.worker
         if worker is not None and worker.cell is self._cell:
             raise AskCycle(f"{what} on the actor's own thread: {self._cell.path} would wait for itself")
-
-    def _only_here(self, what: str) -> None:
-        if get_ident() != self._cell.system.thread_id:
-            raise WouldBlock(f"{what}() waits inside the trio run of {self}; elsewhere use tell() or ask()")

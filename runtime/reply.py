@@ -1,8 +1,8 @@
-"""The answer to an ask: a pykka future that trio tasks await and threads wait for.
+"""The answer to an ask: a pykka future that tasks of trio and asyncio await, and threads wait for.
 
 Theory of operation. A reply ends exactly once, on any thread: it is answered, or its asker gives it up. Whoever waits
-is in `_waiters`, trio tasks and threads alike; joining, leaving and ending happen under one lock, so that no wake-up
-goes astray. A trio task is woken on its own loop.
+is in `_waiters`, tasks and threads alike; joining, leaving and ending happen under one lock, so that no wake-up goes
+astray. A task is woken on its own loop.
 
 When the last one that waits goes away, nobody wants the answer any more and the reply is *abandoned*: the handler that
 works for it is told through `on_abandon`, an ask still in the queue is never run, and a late answer is dropped (law
@@ -11,6 +11,7 @@ A5).
 
 from __future__ import annotations
 
+import asyncio
 import sys
 import threading
 from collections.abc import Callable, Generator, Iterable
@@ -20,11 +21,12 @@ import pykka
 import trio
 
 from .errors import AskCycle, AskTimeout, WouldBlock
+from .waits import Turn, What
 
 if TYPE_CHECKING:
     from .cell import Cell
 
-__all__ = ["Reply"]
+__all__ = ["Reply", "loop_of_this_thread"]
 
 T = TypeVar("T")
 
@@ -33,16 +35,28 @@ T = TypeVar("T")
 _lock = threading.RLock()
 
 
+def loop_of_this_thread() -> str | None:
+    """The loop that a blocking call would stop here, ``trio`` or ``asyncio``; None where blocking is all right."""
+    if trio.lowlevel.in_trio_task():
+        return "trio"
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+    return "asyncio"
+
+
 class Reply(pykka.Future[T]):
     """The future answer of one ask.
 
-    Await it inside trio, or call `get()` on any other thread. `target` is the cell that is to answer: an actor that
-    awaits the reply waits for that one (law A10).
+    Await it inside trio or asyncio, or call `get()` on any other thread. `target` is the cell that is to answer: an
+    actor that awaits the reply waits for that one (law A10), and `what` says what for.
     """
 
-    def __init__(self, target: Cell | None = None) -> None:
+    def __init__(self, target: Cell | None = None, what: What = "an answer") -> None:
         super().__init__()
         self.target = target
+        self.what = what
         self.done = False
         """Whether it has ended: the answer or its exception is here, or nobody waits for one."""
         self.abandoned = False
@@ -53,7 +67,7 @@ class Reply(pykka.Future[T]):
         """Called once when the reply has ended, either way, on any thread."""
         self._value: Any = None
         self._error: BaseException | None = None
-        self._waiters: list[_Task | _Thread] = []
+        self._waiters: list[_Waiter] = []
         # What a mapped, filtered, reduced or joined future is made of; pykka computes it in `get`.
         self._sources: tuple[pykka.Future[Any], ...] = ()
 
@@ -100,6 +114,11 @@ class Reply(pykka.Future[T]):
         if self._end(None, AskTimeout("whoever asked gave up waiting"), abandoned=True) and self.on_abandon is not None:
             self.on_abandon()
 
+    def refuse(self, error: BaseException) -> None:
+        """Tell whoever waits that there will be no answer because of `error`; a question in the queue is not run."""
+        if self._end(None, error, abandoned=True) and self.on_abandon is not None:
+            self.on_abandon()
+
     @trio.lowlevel.enable_ki_protection
     def _end(self, value: Any, error: BaseException | None, *, abandoned: bool = False) -> bool:
         with _lock:
@@ -126,17 +145,17 @@ class Reply(pykka.Future[T]):
         return value
 
     def get(self, *, timeout: float | None = None) -> T:
-        """Wait for the answer on a thread that is not trio's.
+        """Wait for the answer on a thread that runs no loop.
 
         Raises:
-            WouldBlock: on the trio thread while there is no answer; await the future there.
+            WouldBlock: on the thread of a loop while there is no answer; await the future there.
             pykka.Timeout: after `timeout` seconds; it may be tried again.
         """
         if self._get_hook is not None:
             return super().get(timeout=timeout)
         if not self.done:
-            if trio.lowlevel.in_trio_task():
-                raise WouldBlock("future.get() would block the trio thread; use `await future` there")
+            if loop := loop_of_this_thread():
+                raise WouldBlock(f"future.get() would block this thread's {loop} loop; use `await future` there")
             waiter = _Thread()
             if self._join(waiter) and not waiter.event.wait(timeout):
                 self._leave(waiter)
@@ -149,7 +168,7 @@ class Reply(pykka.Future[T]):
 
     @trio.lowlevel.enable_ki_protection
     async def wait(self) -> T:
-        """Wait for the answer inside trio; cancelling the last one that waits abandons the reply.
+        """Wait for the answer inside trio or asyncio; cancelling the last one that waits abandons the reply.
 
         Raises:
             AskCycle: the answer is to come from an actor that itself waits for the caller; the reply is abandoned.
@@ -159,9 +178,11 @@ class Reply(pykka.Future[T]):
             return await self._wait_for_sources()
         if self.target is None or self.done:
             return await self.park()
+        if threading.get_ident() != self.target.thread_id:
+            return await self.wait_from_afar()
         waits = self.target.system.waits
         try:
-            edge = waits.begin(self.target)
+            edge = waits.begin(self.target, self.what)
         except AskCycle:
             if not self._waiters:
                 self.abandon()
@@ -171,12 +192,26 @@ class Reply(pykka.Future[T]):
         finally:
             waits.end(edge)
 
+    async def wait_from_afar(self) -> T:
+        """`wait` on another thread than the target's: the circle is looked for there, and refuses the reply."""
+        turn, target = Turn.here(), self.target
+        if turn is None or target is None or turn.waits is not target.system.waits:
+            return await self.park()
+        key = object()
+        target.system.run_soon(turn.wait_begins, key, target, self.what, self.refuse)
+        try:
+            return await self.park()
+        finally:
+            target.system.run_soon(turn.wait_ends, key)
+
     async def _wait_for_sources(self) -> T:
         if self._sources and all(isinstance(source, Reply) for source in self._sources):
             for source in self._sources:
                 await source
             return self.get()  # all is there: it only computes
         # Of futures that block, or with somebody's own hook: a thread may wait for them.
+        if not trio.lowlevel.in_trio_task():
+            return await asyncio.to_thread(self.get)
         return await trio.to_thread.run_sync(self.get, abandon_on_cancel=True)
 
     def map(self, func: Callable[[T], Any]) -> pykka.Future[Any]:
@@ -198,6 +233,8 @@ class Reply(pykka.Future[T]):
     @trio.lowlevel.enable_ki_protection
     async def park(self) -> T:
         """`wait` for one who has looked after cycles himself."""
+        if not trio.lowlevel.in_trio_task():
+            return await self._park_on_asyncio()
         waiter = _Task()
         if not self._join(waiter):
             await trio.lowlevel.checkpoint()
@@ -212,14 +249,27 @@ class Reply(pykka.Future[T]):
         await trio.lowlevel.wait_task_rescheduled(abort)
         return self.result()
 
-    def _join(self, waiter: _Task | _Thread) -> bool:
+    async def _park_on_asyncio(self) -> T:
+        waiter = _AsyncioTask()
+        if self._join(waiter):
+            try:
+                await waiter.woken
+            except BaseException:  # cancelled, or closed with its loop: nobody waits here any more
+                if self._leave(waiter):
+                    self.abandon()
+                raise
+        else:
+            await asyncio.sleep(0)
+        return self.result()
+
+    def _join(self, waiter: _Waiter) -> bool:
         """Wait in the line; False if the reply has ended."""
         with _lock:
             if not self.done:
                 self._waiters.append(waiter)
             return not self.done
 
-    def _leave(self, waiter: _Task | _Thread) -> bool:
+    def _leave(self, waiter: _Waiter) -> bool:
         """Wait no longer; whether nobody else does."""
         with _lock:
             if self.done:
@@ -271,3 +321,26 @@ class _Task:
         if self.parked:
             self.parked = False
             trio.lowlevel.reschedule(self.task)
+
+
+class _AsyncioTask:
+    """An asyncio task that waits."""
+
+    __slots__ = ("loop", "woken")
+
+    def __init__(self) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.woken: asyncio.Future[None] = self.loop.create_future()
+
+    def wake(self) -> None:
+        try:
+            self.loop.call_soon_threadsafe(self._set)
+        except RuntimeError:
+            return  # its loop is closed, so nobody waits
+
+    def _set(self) -> None:
+        if not self.woken.done():
+            self.woken.set_result(None)
+
+
+_Waiter = _Task | _Thread | _AsyncioTask

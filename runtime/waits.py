@@ -4,20 +4,24 @@ An actor handles one message at a time, so a handler that awaits another actor k
 such waits close a circle, none of them could ever end. Each wait is noted before it begins, and the one that would
 close a circle raises `AskCycle` instead. An actor that stops waits for its children.
 
-One `Waits` serves all systems of a trio run. Knows nothing of mailboxes and messages.
+A handler may work on another loop than its actor's: then a `Turn` in its context says whose it is, and its waits are
+noted on the trio thread in its name.
+
+One `Waits` serves all systems of a trio run. Knows nothing of mailboxes and messages but the names of their types.
 """
 
 from __future__ import annotations
 
+import contextvars
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 import trio
 
 from .errors import AskCycle
 
-__all__ = ["Edge", "Waits"]
+__all__ = ["Edge", "Turn", "Waits"]
 
 
 class Waiting(Protocol):
@@ -31,13 +35,69 @@ class Waiting(Protocol):
 
 Edge = tuple[Waiting, object]
 
+What = type | str
+"""What a wait is for: the type of the message asked, or words."""
+
+
+class Turn:
+    """A handler at work on the loop of another thread, as long as it is at work.
+
+    Its tasks on that loop wait in the name of its actor. One that is left running is taken for a part of the handler
+    until the handler has ended: asyncio does not say which task awaits which.
+    """
+
+    def __init__(self, cell: Waiting, waits: Waits, thread_id: int) -> None:
+        self.cell = cell
+        self.waits = waits
+        self.thread_id = thread_id
+        self.over = False
+        # The waits of this turn that are noted, by the key that the waiting side made.
+        self.edges: dict[object, Edge | None] = {}
+
+    def enter(self) -> None:
+        """Be the turn of the current context from now on."""
+        _turn.set(self)
+
+    @staticmethod
+    def here() -> Turn | None:
+        """The turn that the running code is part of.
+
+        A context travels with the messages sent in it; only on the thread of its loop does a turn mean anything.
+        """
+        turn = _turn.get()
+        return turn if turn is not None and turn.thread_id == threading.get_ident() and not turn.over else None
+
+    # On the trio thread, in the order in which the other loop asked for it.
+
+    def wait_begins(self, key: object, target: Waiting, what: What, refuse: Callable[[AskCycle], None]) -> None:
+        """Note a wait; `refuse` is called if it would close a circle."""
+        if self.over:
+            return
+        try:
+            self.edges[key] = self.waits.note(self.cell, target, what)
+        except AskCycle as circle:
+            refuse(circle)
+
+    def wait_ends(self, key: object) -> None:
+        """Take it back; harmless if it was not noted."""
+        self.waits.end(self.edges.pop(key, None))
+
+    def ends(self) -> None:
+        """The handler has ended: nobody waits in its name any more."""
+        self.over = True
+        for key in tuple(self.edges):
+            self.wait_ends(key)
+
+
+_turn: contextvars.ContextVar[Turn | None] = contextvars.ContextVar("callboard turn", default=None)
+
 
 class Waits:
     """The waits of actors in one trio run."""
 
     def __init__(self) -> None:
         self._thread_id = threading.get_ident()
-        self._targets: dict[Waiting, dict[object, Waiting]] = {}
+        self._targets: dict[Waiting, dict[object, tuple[Waiting, What]]] = {}
         self.handlers: dict[trio.lowlevel.Task, Waiting] = {}
         """The tasks in which actors' coroutines run, and whose they are."""
 
@@ -51,21 +111,27 @@ class Waits:
         return waits
 
     @trio.lowlevel.enable_ki_protection
-    def begin(self, target: Waiting) -> Edge | None:
+    def begin(self, target: Waiting, what: What) -> Edge | None:
         """Note that the actor of the current task, if it is one, waits for `target`.
 
         Raises:
             AskCycle: that would close a circle; the message names it.
         """
         asker = self._current()
-        if asker is None:
-            return None
-        circle = self._way(target, asker)
-        if circle is not None:
-            names = " -> ".join(cell.path for cell in (asker, *circle))
-            raise AskCycle(f"actors would wait for each other: {names}")
+        return None if asker is None else self.note(asker, target, what)
+
+    def note(self, asker: Waiting, target: Waiting, what: What) -> Edge:
+        """Note that `asker` waits for `target`. Trio thread only.
+
+        Raises:
+            AskCycle: that would close a circle; the message names it.
+        """
+        way = self._way(target, asker)
+        if way is not None:
+            circle = "".join(f" -[{_words(what)}]-> {cell.path}" for what, cell in ((what, target), *way))
+            raise AskCycle(f"actors would wait for each other: {asker.path}{circle}")
         key = object()
-        self._targets.setdefault(asker, {})[key] = target
+        self._targets.setdefault(asker, {})[key] = (target, what)
         return (asker, key)
 
     @trio.lowlevel.enable_ki_protection
@@ -92,24 +158,30 @@ class Waits:
             task = nursery.parent_task if nursery is not None else None
         return None
 
-    def _way(self, start: Waiting, goal: Waiting) -> list[Waiting] | None:
-        """The waits that lead from `start` to `goal`, both included, or None. No recursion: chains may be long."""
-        before: dict[Waiting, Waiting | None] = {start: None}
+    def _way(self, start: Waiting, goal: Waiting) -> list[tuple[What, Waiting]] | None:
+        """The waits that lead from `start` to `goal`, or None if none do. No recursion: chains may be long."""
+        before: dict[Waiting, tuple[What, Waiting] | None] = {start: None}
         ahead = [start]
         while ahead:
-            cell: Waiting | None = ahead.pop()
-            assert cell is not None
+            cell = ahead.pop()
             if cell is goal:
-                way = []
-                while cell is not None:
-                    way.append(cell)
-                    cell = before[cell]
+                way: list[tuple[What, Waiting]] = []
+                while (step := before[cell]) is not None:
+                    way.append((step[0], cell))
+                    cell = step[1]
                 return way[::-1]
-            for target in (*self._targets.get(cell, {}).values(), *cell.stops_after()):
+            for target, what in (
+                *self._targets.get(cell, {}).values(),
+                *((child, "its end") for child in cell.stops_after()),
+            ):
                 if target not in before:
-                    before[target] = cell
+                    before[target] = (what, cell)
                     ahead.append(target)
         return None
+
+
+def _words(what: What) -> str:
+    return what if isinstance(what, str) else what.__name__
 
 
 _of_run: trio.lowlevel.RunVar[Waits | None] = trio.lowlevel.RunVar("callboard waits", default=None)

@@ -52,7 +52,7 @@ class Linked(Actor):
 def walk(links: list[list[tuple[int, str]]], start: int, way: list[int]) -> list[int]:
     """The names on the way, as a naive walk gives them; raises the circle it meets."""
     if start in way:
-        raise AskCycle(" -> ".join(f"board/all/{n}" for n in [way[-1], *way[way.index(start) :]]))
+        raise AskCycle(" -[str]-> ".join(f"board/all/{n}" for n in [way[-1], *way[way.index(start) :]]))
     names = [start]
     for target, _ in links[start]:
         names += walk(links, target, [*way, start])
@@ -120,9 +120,10 @@ async def test_a_self_ask_is_the_smallest_circle() -> None:
 
     async with open_system() as system:
         parent = await system.spawn(lambda: Parent(Supervision(intensity=10)), id="all")
-        for n, handler in enumerate((ask, send, wait, stop)):
+        waits = {ask: "str", send: "room for str", wait: "its end", stop: "its end"}
+        for n, (handler, what) in enumerate(waits.items()):
             ref = await parent.ask_async(ChildSpec(str(n), Narrow))
-            with pytest.raises(AskCycle, match=rf"system/all/{n} -> system/all/{n}$"):
+            with pytest.raises(AskCycle, match=rf"system/all/{n} -\[{what}\]-> system/all/{n}$"):
                 await ref.ask_async(handler)
             assert trio.current_time() == 0
 
@@ -149,7 +150,7 @@ async def test_waiting_for_room_closes_a_circle_too() -> None:
         await settle(system)
         a.tell(send)
         await settle(system)
-        with pytest.raises(AskCycle, match=r"system/b -> system/a -> system/b$"):
+        with pytest.raises(AskCycle, match=r"system/b -\[str\]-> system/a -\[room for str\]-> system/b$"):
             await answer
         assert trio.current_time() == 1
 
@@ -163,7 +164,8 @@ async def test_a_child_that_asks_its_parent_while_it_starts_is_told() -> None:
 
     async with open_system() as system:
         parent = await system.spawn(lambda: Parent(Supervision()), id="parent")
-        with pytest.raises(AskCycle, match=r"system/parent/child -> system/parent -> system/parent/child$"):
+        match = r"system/parent/child -\[str\]-> system/parent -\[its start\]-> system/parent/child$"
+        with pytest.raises(AskCycle, match=match):
             await parent.ask_async(lambda parent: parent.spawn(ChildSpec("child", Asking)))
         assert trio.current_time() == 0
 
@@ -183,7 +185,7 @@ async def test_a_child_that_asks_its_parent_while_that_one_stops_is_told() -> No
         parent, _ = await spawn_child(system, Supervision(), Asking)
         await parent.stop(block=False)
     (said,) = asked
-    assert said.endswith("system/parent/child -> system/parent -> system/parent/child")
+    assert said.endswith("system/parent/child -[str]-> system/parent -[its end]-> system/parent/child")
     assert trio.current_time() == 0
 
 
@@ -192,7 +194,7 @@ async def test_two_systems_of_one_loop_are_one_graph() -> None:
     async with open_system("here") as here, open_system("there") as there:
         a = await here.spawn(Worker, id="a")
         b = await there.spawn(Worker, id="b")
-        with pytest.raises(AskCycle, match=r"there/b -> here/a -> there/b$"):
+        with pytest.raises(AskCycle, match=r"there/b -\[str\]-> here/a -\[function\]-> there/b$"):
             await a.ask_async(lambda _: b.ask_async(lambda _: a.ask_async("x")))
 
 
@@ -211,7 +213,7 @@ async def test_a_chain_of_two_thousand_is_no_circle() -> None:
             parent = await system.spawn(lambda: Parent(Supervision(intensity=10_000)), id="all", stop_seconds=1_000)
             await parent.ask_async(start)
             if closed:
-                with pytest.raises(AskCycle, match=r"^[^>]*all/1999 -> system/all/0 -> .* -> system/all/1999$"):
+                with pytest.raises(AskCycle, match=r"^[^>]*all/1999 -\[str\]-> system/all/0 -.*-> system/all/1999$"):
                     await refs[0].ask_async("names")
             else:
                 assert await refs[0].ask_async("names") == [*range(2_000)]

@@ -20,7 +20,7 @@ import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from callboard.runtime import Actor, MailboxFull, Overflow, Ref, Refusal, Reply, WouldBlock, open_system
+from callboard.runtime import Actor, AskTimeout, MailboxFull, Overflow, Ref, Refusal, Reply, WouldBlock, open_system
 from tests.runtime.kit import Raise, Sleep, Worker, nap
 
 
@@ -339,47 +339,136 @@ def test_a_deferred_reply_is_given_by_another_thread() -> None:
         assert said == ["refused", "refused"]
 
 
-def test_other_trio_loops_ask_but_do_not_wait_for_room() -> None:
-    """A full mailbox is an error there, as on the actor's own loop; `send` says that it belongs to that one."""
+@pytest.mark.parametrize("loop", ["trio", "asyncio"])
+def test_loops_of_other_threads_ask_and_wait_for_room(loop: str) -> None:
+    """Red if a full mailbox blocks such a loop, or a `send` there does not wait for room, or a circle hides there."""
     begun = threading.Event()
-    with hosted(lambda: Collecting([]), Worker) as (narrow, worker):
+    log: list[Any] = []
+    with hosted(lambda: Collecting(log), Worker) as (narrow, worker):
 
         async def work(_: Worker) -> None:
             begun.set()
             await trio.sleep_forever()
 
         async def elsewhere() -> Any:
-            with pytest.raises(MailboxFull, match="would block this thread's trio loop"):
+            with pytest.raises(MailboxFull, match=f"would block this thread's {loop} loop"):
                 narrow.tell(("x",))
-            with pytest.raises(WouldBlock, match="elsewhere use"):
-                await narrow.send(("x",))
-            with pytest.raises(WouldBlock):
+            with pytest.raises(MailboxFull):
+                await narrow.ask_async(("x",))
+            with pytest.raises(WouldBlock, match=f"this thread's {loop} loop"):
                 worker.ask("x")
-            return await worker.ask_async("hello")
+            with pytest.raises(WouldBlock, match=f"this thread's {loop} loop"):
+                worker.stop()
+            reply = await worker.submit(Sleep(60))
+            with pytest.raises(WouldBlock, match=f"this thread's {loop} loop"):
+                reply.get()
+            reply.abandon()
+            return await send_and_make_room()
+
+        async def make_room() -> Any:
+            answer = await worker.ask_async("hello")  # the sender stands in line by now
+            assert ("sent",) not in log
+            narrow.kill()
+            return answer
+
+        async def send_and_make_room() -> Any:
+            if loop == "asyncio":
+                return (await asyncio.gather(narrow.send(("sent",)), make_room()))[1]
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(narrow.send, ("sent",))
+                return await make_room()
 
         narrow._cell.system.from_thread(setattr, narrow._cell, "receive", work)
         narrow.tell("busy")
         assert begun.wait(60)
         for n in range(3):
             narrow.tell((n,))
-        assert trio.run(elsewhere) == "hello"
-        narrow.kill()
+        assert (trio.run(elsewhere) if loop == "trio" else asyncio.run(elsewhere())) == "hello"
+        narrow.stop()
+    assert log == [(0,), (1,), (2,), ("sent",)]
 
 
 def test_an_asyncio_loop_tells_and_asks() -> None:
-    """`tell` works in place, `ask` in a thread of asyncio's as any blocking call does."""
+    """`tell` works in place, `ask_async` and futures are awaited there, `ask` works in a thread of asyncio's."""
     log: list[Any] = []
     with hosted(lambda: Worker(log)) as (ref,):
 
         async def main() -> Any:
             ref.tell("told")
+            assert await ref.ask_async("asked", timeout_seconds=60) == "asked"
+            assert await ref.ask("future", block=False).map(str.upper) == "FUTURE"
+            assert await (await ref.submit("submitted")) == "submitted"
+            with pytest.raises(LookupError, match="wrong"):
+                await ref.ask_async(Raise(LookupError("wrong")))
             answers = await asyncio.gather(*[asyncio.to_thread(ref.ask, n) for n in range(5)])
-            stopped = await asyncio.to_thread(ref.stop)
+            stopped = await ref.stop(block=False)
+            with pytest.raises(pykka.ActorDeadError):
+                await ref.ask_async("late")
+            assert await ref.wait_gone() is None
             return sorted(answers), stopped
 
         assert asyncio.run(main()) == ([0, 1, 2, 3, 4], True)
-    assert log[0] == ("handle", "told")
-    assert sorted(log[1:]) == [("handle", n) for n in range(5)]
+    told = [what for what, message in log if what == "handle"]
+    assert told == ["handle"] * 9
+    assert log[:4] == [("handle", "told"), ("handle", "asked"), ("handle", "future"), ("handle", "submitted")]
+    assert sorted(log[5:]) == [("handle", n) for n in range(5)]
+
+
+@pytest.mark.parametrize("way", ["cancelled", "deadline", "wait_for"])
+def test_an_asyncio_task_that_gives_up_cancels_the_handler(way: str) -> None:
+    """A5. Red if a question that nobody waits for any more is worked on, or its end is a failure."""
+    begun, cancelled = threading.Event(), threading.Event()
+    with hosted(Worker) as (ref,):
+
+        async def work(_: Worker) -> None:
+            begun.set()
+            try:
+                await trio.sleep_forever()
+            finally:
+                cancelled.set()
+
+        async def main() -> None:
+            if way == "deadline":
+                with pytest.raises(AskTimeout, match=r"did not answer within 0\.01 seconds"):
+                    await ref.ask_async(work, timeout_seconds=0.01)
+            elif way == "wait_for":
+                with pytest.raises(TimeoutError):
+                    await asyncio.wait_for(ref.ask_async(work), 0.01)
+            else:
+                task = asyncio.create_task(ref.ask_async(work))
+                assert await asyncio.to_thread(begun.wait, 60)
+                task.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await task
+            # The deadline may pass while the question still is in the mailbox: then it is never run.
+            assert await ref.ask_async("still there") == "still there"
+            assert cancelled.is_set() is begun.is_set()
+
+        asyncio.run(main())
+        assert ref.ask(lambda worker: worker.restarts) == 0
+
+
+def test_an_asyncio_loop_that_closes_gives_up_what_its_tasks_waited_for() -> None:
+    """Red if the handler works on for a loop that is no more, or its answer breaks something."""
+    begun, cancelled = threading.Event(), threading.Event()
+    with hosted(Worker) as (ref,):
+
+        async def work(_: Worker) -> None:
+            begun.set()
+            try:
+                await trio.sleep_forever()
+            finally:
+                cancelled.set()
+
+        async def main() -> None:
+            tasks.append(asyncio.create_task(ref.ask_async(work)))
+            assert await asyncio.to_thread(begun.wait, 60)
+
+        tasks: list[asyncio.Task[Any]] = []
+        asyncio.run(main())  # at its end it cancels what is left
+        assert tasks[0].cancelled()
+        assert cancelled.wait(60)
+        assert ref.ask(lambda worker: worker.restarts) == 0
 
 
 def test_a_threads_context_travels() -> None:
