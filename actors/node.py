@@ -10,11 +10,12 @@ from typing import Any
 
 import attrs
 
-from ..runtime import ActorSystem, Ref
+from ..runtime import ActorSystem, Ref, Restart
 from .app import App
 from .ids import Ids
 from .journal import Journal
 from .limits import Limits
+from .recovery import Recovery
 from .registry import Registry
 from .session_node import RunObserver, SessionNode
 from .supervisor import SessionSupervisor
@@ -78,5 +79,8 @@ class Node:
                 id="sessions",
                 stop_seconds=limits.drain_seconds,
             )
+        )
+        await system.spawn(
+            lambda: Recovery(journal, registry, limits), id="recovery", restart=Restart.TRANSIENT, stop_seconds=0.0
         )
         return cls(system, registry, tickets, sessions[0])

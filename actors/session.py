@@ -87,6 +87,8 @@ class Session(Actor):
         self.key = key
         self._node = node
         self._limits = node.limits
+        self.revived = False
+        """Set by the supervisor before the start: it comes out of quarantine, and so has failed in this process."""
         self._at_work = False
         self._busy = False
         self._store_timer: Timer | None = None
@@ -145,7 +147,8 @@ class Session(Actor):
             memory.remember(entry)
         self._put_together(opened, runs, memory, last_at)
         self._desk.answer_interrupted()
-        self._keeper.end_all("session_restarted" if self.restarts else "node_lost", "the run was cut short")
+        failed_here = self.restarts or self.revived
+        self._keeper.end_all("session_restarted" if failed_here else "node_lost", "the run was cut short")
         with self._store_in_time():
             await self._settle()
         self._tell_supervisor(busy=False)

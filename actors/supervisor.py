@@ -51,7 +51,7 @@ class _Child:
 
     key: SessionKey
     revived: bool
-    """Nobody asked for it: it was started when its rest was over."""
+    """It was in quarantine: what its earlier life left undone is still undone, and of this same process."""
     ref: Ref[Any] | None = None
     session: Session | None = None
     """Its incarnation of the moment."""
@@ -160,7 +160,7 @@ class SessionSupervisor(Actor):
                 return
             del self._resting[key.id]
         if child is None:
-            self._start(key)
+            self._start(key, revived=rest is not None)
         elif child.state is _State.READY:
             self._say_started(child)
         else:
@@ -175,6 +175,7 @@ class SessionSupervisor(Actor):
 
         def make() -> Session:
             child.session = self._make_session(key)
+            child.session.revived = revived
             return child.session
 
         spec = ChildSpec(key.id, make, Restart.TRANSIENT, self._limits.drain_seconds)

@@ -229,6 +229,7 @@ async def test_when_its_rest_is_over_its_open_runs_are_closed_though_nobody_asks
         await trio.sleep(LIMITS.quarantine_seconds * 1.3)
         check_story(await world.history("ada"))
         assert types_of(await world.history("ada"))[2:] == ["tool_completed", "agent_error"]
+        assert (await world.history("ada"))[-1]["data"]["code"] == "session_restarted", "the node is the same"
         await trio.sleep(2 * LIMITS.idle_seconds)
         assert world.live_sessions() == set()
         assert world.journal.counts["open"] == opens + 5
