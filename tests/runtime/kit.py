@@ -119,8 +119,3 @@ async def nap(seconds: float, value: Any = None) -> Any:
     """For handlers that are plain functions and give a coroutine now and then."""
     await trio.sleep(seconds)
     return value
-
-
-def never() -> float:
-    """A slice clock that stands still: only the number of messages ends a slice, so runs repeat."""
-    return 0.0

@@ -21,9 +21,9 @@ from callboard.runtime import (
     WouldBlock,
     open_system,
 )
-from callboard.runtime.testing import settle
+from callboard.runtime.testing import frozen_clock, settle
 from tests.runtime.ask_model import Cancel, Drain, Kill, Model, Operation, Say
-from tests.runtime.kit import Raise, Sleep, Worker, dead_letters, never, spawn_child
+from tests.runtime.kit import Raise, Sleep, Worker, dead_letters, spawn_child
 
 durations = st.integers(1, 40).map(lambda n: n * 100 + 7)
 deadlines = st.none() | st.integers(0, 40).map(lambda n: n * 100 + 50)
@@ -109,7 +109,7 @@ async def test_every_ask_ends_as_the_model_says(
     outcomes: dict[int, list[str]] = {}
     handled: list[int] = []
     scopes: dict[int, trio.CancelScope] = {}
-    async with open_system(slice_clock=never) as system, trio.open_nursery() as nursery:
+    async with open_system(slice_clock=frozen_clock) as system, trio.open_nursery() as nursery:
         supervision = Supervision(Strategy.DYNAMIC, intensity=restarts, period_seconds=10**9)
         _, ref = await spawn_child(system, supervision, lambda: Asked(capacity, handled))
 
@@ -155,7 +155,7 @@ async def test_a_deferred_reply_ends_once(deferred: list[str], end: str, schedul
 
         return handler
 
-    async with open_system(slice_clock=never) as system, trio.open_nursery() as nursery:
+    async with open_system(slice_clock=frozen_clock) as system, trio.open_nursery() as nursery:
         ref = await system.spawn(Worker, id="a")
         scopes: dict[int, trio.CancelScope] = {}
 

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from callboard.runtime import Actor, AskCycle, ChildSpec, Ref, Supervision, open_system
-from callboard.runtime.testing import settle
-from tests.runtime.kit import Parent, Worker, never, spawn_child
+from callboard.runtime.testing import frozen_clock, settle
+from tests.runtime.kit import Parent, Worker, spawn_child
 
 WAYS = ("ask_async", "future", "submit", "map", "nursery")
 
@@ -82,7 +82,7 @@ async def test_a_circle_of_asks_is_named_and_everything_else_is_answered(
     except AskCycle as circle:
         expected = f"actors would wait for each other: {circle}"
     refs: list[Ref[Any]] = []
-    async with open_system("board", slice_clock=never) as system:
+    async with open_system("board", slice_clock=frozen_clock) as system:
         parent = await system.spawn(lambda: Parent(Supervision(intensity=10_000)), id="all")
         for name, targets in enumerate(links):
             refs.append(await parent.ask_async(ChildSpec(str(name), partial(Linked, name, targets, refs, seconds))))

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from callboard.runtime import Actor, AskTimeout, DeathReason, Ref, Reply, open_system
-from callboard.runtime.testing import settle
-from tests.runtime.kit import Log, Sleep, Worker, dead_letters, nap, never
+from callboard.runtime.testing import frozen_clock, settle
+from tests.runtime.kit import Log, Sleep, Worker, dead_letters, nap
 
 HOW = ("ask_async", "future", "submit", "nursery", "timeout")
 
@@ -64,7 +64,7 @@ async def test_a_cancelled_ask_cancels_every_hop_at_once(
 ) -> None:
     """All handlers of the chain are cancelled in the same moment; no actor fails; the asker goes on without a wait."""
     log: Log = []
-    async with open_system(slice_clock=never) as system:
+    async with open_system(slice_clock=frozen_clock) as system:
         ref: Ref[Any] | None = None
         refs: list[Ref[Any]] = []
         for name, (how, seconds) in reversed(list(enumerate(hops))):
@@ -129,7 +129,7 @@ async def test_an_expired_question_is_never_run(questions: list[tuple[int, str]]
             handled.append(message)
             return message
 
-    async with open_system(slice_clock=never) as system:
+    async with open_system(slice_clock=frozen_clock) as system:
         ref = await system.spawn(Busy, id="a")
         ref.tell("work")
         await settle(system)

@@ -4,15 +4,14 @@ from functools import partial
 from random import Random
 from typing import Any
 
-import pytest
 import trio
-import trio._core._run as trio_run
 from hypothesis import given
 from hypothesis import strategies as st
 
 from callboard.runtime import Actor, AskCycle, ChildSpec, MailboxFull, Ref, Strategy, Supervision, open_system
-from tests.conftest import run_on_virtual_time
-from tests.runtime.kit import Parent, never
+from callboard.runtime.testing import frozen_clock
+from callboard.runtime.testing import run as run_virtually
+from tests.runtime.kit import Parent
 
 
 class Wild(Actor):
@@ -72,7 +71,7 @@ def run(seed: int, schedule: int) -> list[str]:
     async def main() -> None:
         random = Random(seed)
         refs: dict[str, Ref[Any]] = {}
-        async with open_system(slice_clock=never) as system:
+        async with open_system(slice_clock=frozen_clock) as system:
             supervision = Supervision(Strategy.DYNAMIC, intensity=2, period_seconds=3)
             parent = await system.spawn(lambda: Parent(supervision), id="parent")
             for name in "abcdef":
@@ -85,15 +84,8 @@ def run(seed: int, schedule: int) -> list[str]:
             trace.extend(str(actor) for actor in system.statistics().actors)
         trace.append(str(system.statistics()))
 
-    trio_run._r.seed(schedule)
-    run_on_virtual_time(main)
+    run_virtually(main, seed=schedule)
     return trace
-
-
-@pytest.fixture(autouse=True)
-def _repeatable_trio(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Trio shuffles its tasks by a seed of its own, and in the order of their numbers, when told so."""
-    monkeypatch.setattr(trio_run, "_ALLOW_DETERMINISTIC_SCHEDULING", True)
 
 
 # A12

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from callboard.runtime import Actor, ActorStatistics, ActorSystem, ChildSpec, Overflow, open_system
 from callboard.runtime.lookout import Lookout
-from callboard.runtime.testing import settle
-from tests.runtime.kit import Collect, Parent, Sleep, Worker, never
+from callboard.runtime.testing import frozen_clock, settle
+from tests.runtime.kit import Collect, Parent, Sleep, Worker
 
 
 def of(system: ActorSystem, path: str) -> ActorStatistics:
@@ -75,7 +75,7 @@ async def test_the_age_of_the_oldest_message(program: list[tuple[str, int]], kin
 
     Red if a mark outlives its message, if one is given to a message that came later, or if it is lost in between.
     """
-    async with open_system(slice_clock=never) as system:
+    async with open_system(slice_clock=frozen_clock) as system:
         ref = await system.spawn(kind, id="a")
         lookout = Lookout(system, 1.0)
         # When each waiting message came, and the first note after that.
@@ -119,7 +119,7 @@ async def test_the_age_of_the_oldest_message(program: list[tuple[str, int]], kin
 
 async def test_marks_are_bounded() -> None:
     """A mailbox that is never empty for hours is remembered in a few places only, the oldest exactly."""
-    async with open_system(slice_clock=never) as system:
+    async with open_system(slice_clock=frozen_clock) as system:
         ref = await system.spawn(Worker, id="a")
         ref.tell(Sleep(1_000_000))
         await settle(system)

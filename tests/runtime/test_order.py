@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from callboard.runtime import ChildSpec, MailboxFull, Supervision, open_system
-from callboard.runtime.testing import settle
-from tests.runtime.kit import Collect, Log, Parent, Raise, Sleep, Worker, nap, never
+from callboard.runtime.testing import frozen_clock, settle
+from tests.runtime.kit import Collect, Log, Parent, Raise, Sleep, Worker, nap
 
 HOW = st.sampled_from(["tell", "send", "ask", "submit"])
 
@@ -36,7 +36,7 @@ class Crashing(Collect):
 async def test_each_sender_is_heard_in_order(shares: list[list[tuple[int, str, str]]], schedule: object) -> None:
     """Whatever mixture of tell, send, ask and submit, through full mailboxes, async handlers and restarts."""
     logs: list[list[Any]] = [[], []]
-    async with open_system(slice_clock=never) as system:
+    async with open_system(slice_clock=frozen_clock) as system:
         supervision = Supervision(intensity=10_000)
         parent = await system.spawn(lambda: Parent(supervision), id="parent")
         refs = [

@@ -18,8 +18,8 @@ from callboard.runtime import (
     Supervision,
     open_system,
 )
-from callboard.runtime.testing import settle
-from tests.runtime.kit import Log, Parent, Raise, Sleep, Worker, dead_letters, never, spawn_child
+from callboard.runtime.testing import frozen_clock, settle
+from tests.runtime.kit import Log, Parent, Raise, Sleep, Worker, dead_letters, spawn_child
 
 
 class Counted(Actor):
@@ -69,7 +69,7 @@ async def test_a_restart_keeps_address_queue_and_watchers(
     class Fresh(Counted):
         incarnations = 0
 
-    async with open_system(slice_clock=never) as system:
+    async with open_system(slice_clock=frozen_clock) as system:
         system.dead_letters.listen(letters.append)
         _, ref = await spawn_child(system, Supervision(intensity=100, period_seconds=1), lambda: Fresh(log))
         watcher = await system.spawn(lambda: Parent(Supervision(), watched), id="watcher")

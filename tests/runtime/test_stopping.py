@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from callboard.runtime import Actor, ActorSystem, ChildSpec, DeathReason, Killed, Supervision, open_system
-from callboard.runtime.testing import settle
-from tests.runtime.kit import Log, Parent, Sleep, Worker, dead_letters, never, spawn_child
+from callboard.runtime.testing import frozen_clock, settle
+from tests.runtime.kit import Log, Parent, Sleep, Worker, dead_letters, spawn_child
 
 
 @attrs.frozen
@@ -125,7 +125,7 @@ async def test_a_tree_stops_in_reverse_order_within_its_deadlines(tree: Node, wa
     systems: list[ActorSystem] = []
     with trio.CancelScope() as scope:
         try:
-            async with open_system(slice_clock=never) as system:
+            async with open_system(slice_clock=frozen_clock) as system:
                 systems.append(system)
                 await run(system)
         except LookupError:

@@ -26,8 +26,8 @@ from callboard.runtime import (
     decide,
     open_system,
 )
-from callboard.runtime.testing import settle
-from tests.runtime.kit import Log, Parent, Raise, Sleep, Worker, never, spawn_child
+from callboard.runtime.testing import frozen_clock, settle
+from tests.runtime.kit import Log, Parent, Raise, Sleep, Worker, spawn_child
 
 # Seconds between failures, who fails, and how.
 failures = st.lists(
@@ -114,7 +114,7 @@ async def test_supervisors_carry_out_what_is_decided(
         def on_child_given_up(self, id: str, error: BaseException) -> None:
             log.append((int(id), trio.current_time()))
 
-    async with open_system(slice_clock=never) as system:
+    async with open_system(slice_clock=frozen_clock) as system:
         await spawn_child(system, Supervision(intensity=1_000), partial(Nest, supervision))
         for pause, child, how in failures:
             await trio.sleep(pause)

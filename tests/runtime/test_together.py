@@ -27,8 +27,8 @@ from callboard.runtime import (
     decide,
     open_system,
 )
-from callboard.runtime.testing import settle
-from tests.runtime.kit import Log, Parent, Raise, Sleep, Worker, dead_letters, nap, never, spawn_child
+from callboard.runtime.testing import frozen_clock, settle
+from tests.runtime.kit import Log, Parent, Raise, Sleep, Worker, dead_letters, nap, spawn_child
 
 APART_SECONDS = 1_000
 
@@ -193,7 +193,7 @@ async def test_siblings_are_restarted_together(
             refs.append(await parent.spawn(ChildSpec(name, make, each.restart, each.deadline)))
         return refs
 
-    async with open_system(slice_clock=never) as system:
+    async with open_system(slice_clock=frozen_clock) as system:
         system.dead_letters.listen(letters.append)
         outer = Supervision(Strategy.DYNAMIC, intensity=0)
         _, parent = await spawn_child(system, outer, lambda: Watched(supervision))

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from callboard.runtime import Actor, ChildSpec, Ref, open_system
-from callboard.runtime.testing import settle
-from tests.runtime.kit import Collect, Sleep, Worker, dead_letters, never
+from callboard.runtime.testing import frozen_clock, settle
+from tests.runtime.kit import Collect, Sleep, Worker, dead_letters
 
 
 class Narrow(Actor):
@@ -54,7 +54,7 @@ async def test_handlers_of_an_actor_never_overlap(program: list[list[Any]], sche
     """Between the enter and the leave of a handler there is nothing else of the same actor, nested or interleaved."""
     log: list[tuple[str, str, int]] = []
     peers: list[Ref[Any]] = []
-    async with open_system(slice_clock=never) as system:
+    async with open_system(slice_clock=frozen_clock) as system:
         for name in "abc":
             peers.append(await system.spawn(partial(Narrow, log, name, peers), id=name))
 
@@ -155,7 +155,7 @@ async def test_others_run_while_an_actor_has_thousands_of_messages() -> None:
     log: list[Any] = []
     noted: list[int] = []
     seen: list[int] = []
-    async with open_system(slice_clock=never) as system:
+    async with open_system(slice_clock=frozen_clock) as system:
         busy = await system.spawn(lambda: Collect(log), id="busy")
         other = await system.spawn(lambda: Worker(), id="other")
         for n in range(5_000):

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from callboard.runtime import ActorExited, Ref, Restart, RestartsExhausted, Strategy, Supervision, open_system
-from callboard.runtime.testing import settle
-from tests.runtime.kit import Log, Parent, Raise, Worker, never, spawn_child
+from callboard.runtime.testing import frozen_clock, settle
+from tests.runtime.kit import Log, Parent, Raise, Worker, spawn_child
 
 
 class Watcher(Worker):
@@ -42,7 +42,7 @@ async def test_a_watcher_is_told_exactly_once(steps: list[tuple[str, int]], rest
     """Watching twice, taking it back, watching the dead, restarts on both sides: one notice for all of it."""
     logs: list[Log] = [[], [], []]
     expected: list[list[tuple[str, int]]] = [[], [], []]
-    async with open_system(slice_clock=never) as system:
+    async with open_system(slice_clock=frozen_clock) as system:
         supervision = Supervision(Strategy.DYNAMIC, intensity=restarts, period_seconds=1_000)
         _, ref = await spawn_child(system, supervision, Worker)
         watchers: list[Ref[Any]] = []

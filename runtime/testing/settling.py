@@ -1,13 +1,10 @@
-"""What tests of actors need beside pytest: to know when everything has come to rest.
-
-It is not imported by `callboard.runtime` itself, because only tests want `trio.testing` loaded.
-"""
+"""Knowing when everything has come to rest."""
 
 from __future__ import annotations
 
 import trio.testing
 
-from .system import ActorSystem
+from ..system import ActorSystem
 
 __all__ = ["settle"]
 
