@@ -448,7 +448,7 @@ async def test_who_asks_a_sibling_that_waits_for_it_to_stop_is_told() -> None:
         refs[0].tell(Raise(ValueError("crash")))
         await settle(system)
         (said,) = asked
-        assert said.endswith("system/parent/1 -> system/parent/0 -> system/parent/1")
+        assert said.endswith("system/parent/1 -[str]-> system/parent/0 -[its end]-> system/parent/1")
         assert restarts(system) == [1, 1]
 
 
