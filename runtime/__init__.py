@@ -2,18 +2,22 @@
 
 General layout, bottom-up: `errors`, `deadletters`, `timers`, `waits` (who waits for whom) and `supervision` (what to do
 about a failure, as pure functions) stand alone; `reply` (futures), `mailbox`, `ref` and `cell` are the mechanism,
-`family` the children of a cell, `together` the restarts of siblings; `actor` is what authors subclass; `system` runs
-it all; `inspection` and `lookout` let others see inside; `testing` is for tests of actors. Knows trio, pykka, attrs and
+`family` the children of a cell, `together` the restarts of siblings; `actor` is what authors subclass; `calls`,
+`bridge` and `threads` are for stock pykka actors, `asyncio_host` and `asyncio_actor` for asyncio code; `system` runs it
+all; `inspection` and `lookout` let others see inside; `testing` is for tests of actors. Knows trio, pykka, attrs and
 the standard library, and nothing of sessions, sockets, JSON, files or configuration.
 """
 
 from .actor import Actor, Supervisor
+from .asyncio_actor import AsyncioActor
+from .asyncio_host import AsyncioHost, in_trio
 from .calls import cancelled
 from .cell import ActorExited
 from .deadletters import DeadLetter, DeadLetters, DeathReason
 from .errors import (
     AskCycle,
     AskTimeout,
+    CutShort,
     Killed,
     MailboxFull,
     NotRunning,
@@ -36,8 +40,11 @@ __all__ = [
     "ActorSystem",
     "AskCycle",
     "AskTimeout",
+    "AsyncioActor",
+    "AsyncioHost",
     "Backoff",
     "ChildSpec",
+    "CutShort",
     "DeadLetter",
     "DeadLetters",
     "DeathReason",
@@ -63,5 +70,6 @@ __all__ = [
     "WouldBlock",
     "cancelled",
     "decide",
+    "in_trio",
     "open_system",
 ]

@@ -10,6 +10,7 @@
     ├── NotRunning               you: nothing is open any more, or yet, where an actor is to start
     ├── RestartsExhausted        the world: a child failed more often than its supervisor tolerates
     ├── Killed                   the reason of an actor that was killed
+    ├── CutShort                 the work of an actor elsewhere ended without a result
     ├── pykka.ActorDeadError     the target is gone for good
     └── pykka.Timeout
         └── AskTimeout           the deadline of an ask passed
@@ -22,6 +23,7 @@ import pykka
 __all__ = [
     "AskCycle",
     "AskTimeout",
+    "CutShort",
     "Killed",
     "MailboxFull",
     "NotRunning",
@@ -63,6 +65,10 @@ class RestartsExhausted(Exception):
 
 class Killed(Exception):
     """The exit reason of an actor that was killed; for its supervisor an abnormal end."""
+
+
+class CutShort(Exception):
+    """What worked for an actor elsewhere, a coroutine or a process, ended without a result; the message says why."""
 
 
 class AskTimeout(pykka.Timeout):

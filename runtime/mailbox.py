@@ -233,7 +233,10 @@ class Mailbox:
         worker = at_work.worker
         if worker is not None and worker.abandoned:
             worker.refuse()
-            raise pykka.ActorDeadError(f"the actor that tells {self.ref} was abandoned; what it says is refused")
+            raise self._abandoned()
+        if Turn.is_abandoned():
+            self.system.run_soon(self.system.count_refused)
+            raise self._abandoned()
         envelope = (message, reply, copy_context())
         if self._put_there(envelope):
             return
@@ -246,6 +249,9 @@ class Mailbox:
         if self.closed:
             raise pykka.ActorDeadError(f"{self.ref} is gone")
         sender.admitted.get()
+
+    def _abandoned(self) -> pykka.ActorDeadError:
+        return pykka.ActorDeadError(f"the actor that tells {self.ref} was abandoned; what it says is refused")
 
     def _put_there(self, envelope: Envelope) -> bool:
         if len(self.queue) >= self.capacity:
@@ -260,6 +266,9 @@ class Mailbox:
 
         When cancelled, the message may have been taken all the same: the two threads do not wait for each other.
         """
+        if Turn.is_abandoned():
+            self.system.run_soon(self.system.count_refused)
+            raise self._abandoned()
         sender = Sender((message, reply, copy_context()))
         if not self.senders and self._put_there(sender.envelope):
             return

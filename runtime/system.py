@@ -21,7 +21,7 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Protocol, TypeVar, cast
 
 import pykka
 import trio
@@ -50,6 +50,16 @@ SLICE_SECONDS = 0.0005
 SLICE_MESSAGES = 256
 # One actor's share of a slice, so that a busy one does not keep the others waiting for a whole slice.
 TURN_MESSAGES = 64
+
+
+class Service(Protocol):
+    """Something that actors of one system share."""
+
+    async def aclose(self) -> None:
+        """End it; the last actor is gone."""
+
+
+S = TypeVar("S", bound=Service)
 
 
 class _Root(Actor):
@@ -81,6 +91,7 @@ class ActorSystem:
         self.refused = 0
         self.lookout: Lookout | None = None
         self._nursery: trio.Nursery | None = None
+        self._services: dict[object, Service] = {}
         self._body = trio.CancelScope()
         self._closing = trio.Event()
         self._closed = trio.Event()
@@ -130,6 +141,13 @@ class ActorSystem:
     def count_refused(self) -> None:
         """An actor that was abandoned has said something: nobody hears it."""
         self.refused += 1
+
+    def service(self, kind: Callable[[ActorSystem], S]) -> S:
+        """What there is one of in a system, `AsyncioHost` for one: made on first use, closed after the last actor."""
+        service = self._services.get(kind)
+        if service is None:
+            self._services[kind] = service = kind(self)
+        return cast("S", service)
 
     def abort(self, error: BaseException) -> None:
         """End the system because of `error`: an ordered stop, then `error` is raised from `open_system`."""
@@ -278,6 +296,8 @@ class ActorSystem:
                 await self._closing.wait()
                 self._root.control(self._root.begin_stop)
                 await self._closed.wait()
+                for service in reversed(self._services.values()):
+                    await service.aclose()
                 nursery.cancel_scope.cancel()
         finally:
             self.open = False

@@ -51,6 +51,8 @@ class Turn:
         self.waits = waits
         self.thread_id = thread_id
         self.over = False
+        self.abandoned = False
+        """It did not end in time: what it still says is refused (law A8)."""
         # The waits of this turn that are noted, by the key that the waiting side made.
         self.edges: dict[object, Edge | None] = {}
 
@@ -66,6 +68,12 @@ class Turn:
         """
         turn = _turn.get()
         return turn if turn is not None and turn.thread_id == threading.get_ident() and not turn.over else None
+
+    @staticmethod
+    def is_abandoned() -> bool:
+        """Whether the running code was left behind by its actor."""
+        turn = _turn.get()
+        return turn is not None and turn.abandoned and turn.thread_id == threading.get_ident()
 
     # On the trio thread, in the order in which the other loop asked for it.
 
