@@ -177,13 +177,15 @@ async def test_a_conversation_on_a_terminal() -> None:
 
 
 async def test_a_node_that_goes_away_is_told_in_a_line() -> None:
-    """And so is its end; the run that it took along is told by the node."""
+    """And so is its end; the run that it took along is told by the node. What is typed then waits, and that is said."""
     async with attaching() as at, typing(at) as screen:
         screen.press("wait\r")
         await screen.until('{"for": "ever"}')
         await at.board.drain(0)
         await screen.until("node_stopped: the node stopped")
         await screen.until("trying again")
+        screen.press("later\r")
+        await screen.until("unsent")
         screen.press("\x03")
         assert await screen.end() == 130
 

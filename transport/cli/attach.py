@@ -72,6 +72,7 @@ class _Attach:
         self._keys: KeyReader | None = None
         self._screen: Screen = PlainScreen(out, err)
         self._unsent = 0
+        self._missed = ""
         self._runs: set[str] = set()
         self._changed = trio.Event()
         self._code = 0
@@ -128,11 +129,19 @@ class _Attach:
                 with trio.move_on_after(MISSED_SECONDS):
                     await client.wait_connected()
                 if not client.connected:
-                    self._screen.status(f"no connection ({client.trouble}); trying again")
+                    self._missed = f"no connection ({client.trouble}); trying again"
+                    self._say_missed()
                     await client.wait_connected()
+                    self._missed = ""
                     self._screen.status("")
         except Exception:  # noqa: BLE001 - what ended the client is raised behind its last record, to who takes those
             await trio.sleep_forever()
+
+    def _say_missed(self) -> None:
+        """The state of a connection that is missed, with what was typed meanwhile: it is not lost."""
+        if self._missed:
+            waiting = f"; unsent messages: {self._unsent}" if self._unsent else ""
+            self._screen.status(f"{self._missed}{waiting}")
 
     # -- one message --------------------------------------------------------------------------------------------------
 
@@ -192,6 +201,8 @@ class _Attach:
                     return
                 if line.strip():
                     self._unsent += 1
+                    if self._keys is not None:
+                        self._say_missed()
                     await typed.send(line.strip())
         if self._keys is None and not os.isatty(STDIN):
             while self._unsent or self._runs:

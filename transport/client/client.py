@@ -92,7 +92,7 @@ class Client:
     @property
     def trouble(self) -> str:
         """Why there is no connection just now; empty if there is one."""
-        return self._keeper.trouble
+        return "" if self._keeper.connected else self._keeper.trouble
 
     def statistics(self) -> ClientStatistics:
         """Counters since `connect`."""

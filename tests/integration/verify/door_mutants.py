@@ -203,8 +203,6 @@ class KeepsItsEntries(Registry):
         return answer
 
 
-SHORT = {"ticket_seconds": SHORT_TICKET}
-
 DOOR_MUTANTS = (
     Mutant(name="BelievesAnySignature", line=Line.TOKENS, wire=_authenticator(BelievesAnySignature)),
     Mutant(name="BelievesNoSignature", line=Line.ALG_NONE, wire=_authenticator(BelievesNoSignature)),

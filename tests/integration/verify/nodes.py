@@ -22,7 +22,7 @@ __all__ = ["HEALTHY", "KEY", "SHORT_TICKET", "Mutant", "Works", "node_in_thread"
 KEY = bytes(range(32))
 
 # Seconds; where that tickets expire is looked at. For other nodes they live so long that nobody waits for their end.
-SHORT_TICKET = 3.0
+SHORT_TICKET = 5.0
 LONG_TICKET = 120.0
 
 # A node is opened alone, as one broken class may stand in its module's place just then.

@@ -307,7 +307,7 @@ class WaitsForTheSlowest(Session):
 
 
 class LingersForTheSlowest(Session):
-    """Gives a connection whose socket takes nothing two seconds before each run, and then goes on."""
+    """Gives a connection whose socket takes nothing three seconds before each run, and then goes on."""
 
     def __init__(self, key: SessionKey, node: SessionNode) -> None:
         super().__init__(key, node)
@@ -325,7 +325,7 @@ class LingersForTheSlowest(Session):
             case StoreAnswered() if self.to_linger:
                 self.to_linger = False
                 me = self.actor_ref
-                self.system.timers.call_later(2.0, lambda: me.notify(message))
+                self.system.timers.call_later(3.0, lambda: me.notify(message))
                 return None
         return super().on_receive(message)
 

@@ -28,6 +28,18 @@ async def test_items_are_taken_in_order_with_the_position_behind_them() -> None:
     assert waiting.given == ("e", 5)
 
 
+async def test_taking_lets_others_run_and_takes_nothing_when_it_is_cancelled() -> None:
+    """Also when something is there at once: a consumer behind a large backlog holds nobody up, and loses no item."""
+    waiting, _ = backlog()
+    waiting.put(record(1), ("e", 1), 10)
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await waiting.take()
+    assert scope.cancelled_caught
+    assert waiting.given is None
+    assert await waiting.take() == record(1)
+
+
 async def test_full_means_full_until_half_is_taken() -> None:
     """So that a reader is not stopped and started for each record."""
     waiting, told = backlog(items=4)

@@ -281,6 +281,7 @@ async def test_a_cut_between_old_name_and_new_does_no_harm() -> None:
         (second,) = await say(nursery, client, "expired")
         (third,) = await say(nursery, client, "new")
         assert client.device == DEVICE
+        assert node.links[0].ids == [1, 2, 3]  # what is made now waits for the new name
         node.devices.update(known)
         client.cut()
         await client.wait_disconnected()

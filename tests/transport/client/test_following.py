@@ -4,12 +4,12 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from callboard.transport.client import Client, Gap, Item, Reset, SessionClosed
+from callboard.transport.client import Client, Gap, Item, Link, Reset, SessionClosed
 from callboard.transport.client.opening import BACKLOG_ITEMS
 from callboard.transport.protocol import Ack, Pong, Start, encode
 from callboard.transport.protocol import Gap as GapMessage
 
-from .played import Fate, attached, later
+from .played import Fate, PlayedNode, attached, later
 
 EPOCH = f"{1:016x}"
 
@@ -228,11 +228,30 @@ async def test_a_node_that_drains_delivers_until_another_takes_its_clients() -> 
         assert len(node.attempts) == 7
 
 
+class EndsInThatMoment(PlayedNode):
+    """Closes its first connection for good in the moment in which the next one is open."""
+
+    async def open(self, nursery: trio.Nursery, url: str) -> Link:
+        link = await super().open(nursery, url)
+        if len(self.links) == 2:
+            self.links[0].end(4003)
+        return link
+
+
+async def test_a_successor_that_is_not_needed_any_more_is_closed() -> None:
+    """Else it would stay open, without a hello, for as long as the program goes on."""
+    async with attached(Fate(goaway_ms=0), node_class=EndsInThatMoment) as (client, node):
+        with pytest.raises(SessionClosed, match="4003"):
+            await take(client, 1)
+        assert node.links[1].closed_with == 1000
+
+
 async def test_a_node_that_closes_while_the_next_is_looked_for_is_left() -> None:
     """Then it goes on as after any end."""
     async with attached(Fate(goaway_ms=0), Fate(ticket=later(30.0)), records=2) as (client, node):
         assert await take(client, 2) == [1, 2]
         await trio.sleep(10)
+        assert client.trouble == ""  # that no ticket is to be had for another is none while there is this one
         node.current.end(4200)
         await client.wait_disconnected()
         node.append()
