@@ -66,6 +66,9 @@ class Limits:
     # -- connections
     connections_per_user: int = _positive(16)
     """Open connections of one user on this node: tabs and devices."""
+    connections_per_address: int = _positive(1_024)
+    """Open connections of one address, of IPv6 the first 64 bits: an office behind one address, and a twentieth of what
+    the node takes in all."""
     connections: int = _positive(20_000)
     """Open TCP connections of the node."""
     head_seconds: float = _positive(5.0)

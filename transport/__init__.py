@@ -1,8 +1,9 @@
 """The outside: one port for HTTP and WebSocket, tickets, tokens, the command line and the composition root.
 
 General layout: `protocol/` is the wire without I/O; `outbox`, `streams` and `connection` are one WebSocket; `http` and
-`api` are the HTTP side; `auth` says who somebody is; `board` joins all of it; `client/` is the Python client; `config`
-reads settings and `cli` is the command line. Only `board` and `cli` construct things.
+`api` are the HTTP side; `auth` says who somebody is, `forwarded` who asks by a proxy; `tls` reads certificates; `board`
+joins all of it; `client/` is the Python client; `config` reads settings and `cli` is the command line. Only `board` and
+`cli` construct things.
 """
 
 from .auth import Authenticator, Identity
@@ -10,6 +11,7 @@ from .board import Board, DrainReport, Revocation, open_board
 from .client import Client, CommandFailed, SessionClosed, TicketDenied, Unreachable, connect
 from .errors import ConfigError, ListenError, Problem, TokenRefused
 from .http import Request, Response
+from .tls import FileCertificate
 
 __all__ = [
     "Authenticator",
@@ -18,6 +20,7 @@ __all__ = [
     "CommandFailed",
     "ConfigError",
     "DrainReport",
+    "FileCertificate",
     "Identity",
     "ListenError",
     "Problem",

@@ -51,8 +51,8 @@ class ApiBoard(Protocol):
     def origin_allowed(self, origin: str | None) -> bool:
         """Whether a page of this origin may ask."""
 
-    def websocket_url(self, host: str) -> str:
-        """Where a client that asked this host connects to."""
+    def websocket_url(self, host: str, secure: bool) -> str:
+        """Where a client that asked this host connects to; `secure` if it asked by TLS."""
 
     async def report(self, selection: Selection) -> dict[str, Any]:
         """The node's statistics, JSON data, with the actors that are wanted."""
@@ -168,7 +168,7 @@ class Api:
                 "ticket": ticket,
                 "session": key.id,
                 "expires_in_s": int(board.limits.ticket_seconds),
-                "url": board.websocket_url(host),
+                "url": board.websocket_url(host, request.secure),
             },
         )
 

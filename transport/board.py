@@ -14,10 +14,12 @@ import os
 import random
 import resource
 import socket
+import ssl
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -54,12 +56,15 @@ from .api import Api, Handler
 from .auth import Authenticator
 from .config import MEMORY
 from .connection import Connection
-from .errors import ConfigError, ListenError
-from .hosts import check_origin, host_port, is_host, is_loopback
-from .http import HttpLimits, serve_http
+from .errors import ConfigError, ListenError, Problem
+from .forwarded import TrustedProxies
+from .hosts import PublicUrl, check_origin, host_port, is_host, is_loopback
+from .http import HttpLimits, Request, Response, problem_response, serve_http
 from .keys import KeySource
+from .per_address import AddressCounts
 from .protocol import CloseCode, ProtocolLimits
 from .selection import Selection, select
+from .tls import TlsSource
 
 __all__ = ["Board", "DrainReport", "Revocation", "open_board"]
 
@@ -80,6 +85,8 @@ REVOKE_SECONDS = 1.0
 # What a person begins to notice when every answer of a node comes so much later; and the lookout wakes a node that has
 # nothing to do no more than four times a second for it.
 SLOW_SECONDS = 0.25
+# Connections of an address beyond its bound that are told so. Whoever opens more at once does not listen, and is cut.
+SAID_SO = 64
 
 
 @attrs.frozen
@@ -114,6 +121,9 @@ class Board:
         wall_clock: Callable[[], float],
         runs: _Runs,
         rng: random.Random,
+        public: PublicUrl | None,
+        proxies: TrustedProxies,
+        tls: Callable[[], ssl.SSLContext] | None,
     ) -> None:
         self.system = system
         self.node = node
@@ -129,11 +139,15 @@ class Board:
         self._authenticator = authenticator
         self._ids = ids
         self._origins = frozenset(origins)
-        self._own_hosts: frozenset[str] = frozenset()
-        self._own_origins: frozenset[str] = frozenset()
+        self._own_hosts = frozenset({public.host} if public is not None else ())
+        self._own_origins = frozenset({public.origin} if public is not None else ())
         self._wall_clock = wall_clock
         self._runs = runs
         self._rng = rng
+        self._public = public
+        self._proxies = proxies
+        self._tls = tls
+        self._addresses = AddressCounts()
         self._connections: dict[Connection, str | None] = {}
         self._per_user: Counter[str] = Counter()
         self._tcp = 0
@@ -148,8 +162,9 @@ class Board:
 
     @property
     def url(self) -> str:
-        """Where the node serves, such as ``http://127.0.0.1:8765``; empty if it does not."""
-        return f"http://{host_port(self.host, self.port)}" if self.port else ""
+        """Where the node listens, such as ``http://127.0.0.1:8765``; empty if it does not."""
+        scheme = "http" if self._tls is None else "https"
+        return f"{scheme}://{host_port(self.host, self.port)}" if self.port else ""
 
     @property
     def authenticator(self) -> Authenticator:
@@ -225,6 +240,11 @@ class Board:
         released: bool = await self.node.sessions.ask_async(ReleaseSession(SessionKey(user, session).id))
         return released
 
+    @property
+    def tcp(self) -> int:
+        """Open TCP connections, with those that ask by HTTP or have not said anything yet."""
+        return self._tcp
+
     def connections(self, user: str | None = None) -> tuple[Connection, ...]:
         """The open connections, of one user or of all that were welcomed."""
         return tuple(
@@ -249,6 +269,7 @@ class Board:
             "connections": {
                 "open": len(self.connections()),
                 "tcp": self._tcp,
+                "addresses": len(self._addresses),
                 "opened": self._opened,
                 "waiting_bytes": sum(connection.waiting_bytes for connection in self._connections),
                 "closed": {str(code): count for code, count in sorted(self._closes.items())},
@@ -329,12 +350,15 @@ class Board:
         """Whether a request that named this host meant this node."""
         return host in self._own_hosts
 
-    def websocket_url(self, host: str) -> str:
-        """Where a client that asked `host` connects to: there too, as it has found the way.
+    def websocket_url(self, host: str, secure: bool) -> str:
+        """Where a client connects to: the public url, or `host`, which it asked, as it has found the way there.
 
         It is told to that client only, so a host that is made up leads nobody else astray.
         """
-        return f"ws://{host if is_host(host) else host_port(self.host, self.port)}/v1/connect"
+        if self._public is not None:
+            return self._public.websocket
+        scheme = "wss" if secure else "ws"
+        return f"{scheme}://{host if is_host(host) else host_port(self.host, self.port)}{CONNECT}"
 
     def admit(self, connection: Connection, user: str) -> bool:
         """Count a connection for its user; False when the user has `connections_per_user` already."""
@@ -364,20 +388,24 @@ class Board:
         """Serve HTTP and WebSocket on these listeners until cancelled."""
         self.host, self.port = host, listeners[0].socket.getsockname()[1]
         names = {host, "127.0.0.1", "localhost", "::1"} if is_loopback(host) else {host}
+        scheme, usual = ("http", 80) if self._tls is None else ("https", 443)
         # A browser leaves the port out of origin and host where it is the scheme's own.
-        self._own_hosts = frozenset(
-            spelled for name in names for spelled in (host_port(name, self.port), *((name,) if self.port == 80 else ()))
-        )
-        self._own_origins = frozenset(f"http://{spelled}" for spelled in self._own_hosts)
+        hosts = {host_port(name, self.port) for name in names}
+        hosts |= {spelled.removesuffix(f":{usual}") for spelled in hosts}
+        self._own_origins |= {f"{scheme}://{spelled}" for spelled in hosts}
+        self._own_hosts |= hosts
         async with trio.open_nursery() as nursery:
-            await nursery.start(trio.serve_listeners, self.serve_stream, listeners)
+            await nursery.start(trio.serve_listeners, partial(self._serve, tls=self._tls), listeners)
             task_status.started()
 
     async def serve_stream(self, stream: trio.abc.Stream) -> None:
         """Serve one connection from its first byte to its end; closes the stream.
 
-        For streams that come another way than by the board's own port, too.
+        For streams that come another way than by the board's own port; as they come, without TLS.
         """
+        await self._serve(stream, tls=None)
+
+    async def _serve(self, stream: trio.abc.Stream, *, tls: Callable[[], ssl.SSLContext] | None) -> None:
         assert self._api is not None
         if self._tcp >= self.limits.connections:
             # Nothing is read and nothing is said: at the bound every answer costs what is scarce.
@@ -385,6 +413,37 @@ class Board:
             return
         self._tcp += 1
         peer = _peer(stream)
+        try:
+            # Of a proxy's connections each may be somebody else's; whose is known when the request has been read.
+            with self._addresses.counted("" if self._proxies.trusts(peer) else peer) as number:
+                if number <= self.limits.connections_per_address + SAID_SO:
+                    if tls is not None:
+                        stream = trio.SSLStream(stream, tls(), server_side=True, https_compatible=True)
+                    if await self._shake_hands(stream, peer):
+                        await self._serve_http(stream, peer, self._crowded(number))
+        except Exception as error:
+            logger.error("a connection from %s failed: %s", peer, type(error).__name__)
+            logger.debug("a connection from %s failed", peer, exc_info=error)
+        finally:
+            self._tcp -= 1
+            await trio.aclose_forcefully(stream)
+
+    async def _shake_hands(self, stream: trio.abc.Stream, peer: str) -> bool:
+        """Begin TLS if it is TLS; whether the peer took part."""
+        if not isinstance(stream, trio.SSLStream):
+            return True
+        try:
+            with trio.fail_after(self.limits.head_seconds):
+                await stream.do_handshake()
+        except (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError) as error:
+            # Its own affair: it does not trust us, or speaks something else.
+            logger.debug("no TLS with %s: %s", peer, error.__cause__ or type(error).__name__)
+            return False
+        return True
+
+    async def _serve_http(self, stream: trio.abc.Stream, peer: str, crowded: bool) -> None:
+        assert self._api is not None
+        secure = isinstance(stream, trio.SSLStream)
         limits = HttpLimits(
             self.limits.head_seconds,
             self.limits.keep_alive_seconds,
@@ -392,21 +451,33 @@ class Board:
             self.limits.head_bytes,
             self.limits.body_bytes,
         )
-        try:
-            upgrade = await serve_http(stream, limits, self._api.handle, upgrades=(CONNECT,))
-            if upgrade is not None:
-                connection = Connection(self._ids.connection(), stream, upgrade, self, peer)
-                self._connections[connection] = None
-                try:
-                    await connection.serve()
-                finally:
-                    self._forget(connection)
-        except Exception as error:
-            logger.error("a connection from %s failed: %s", peer, type(error).__name__)
-            logger.debug("a connection from %s failed", peer, exc_info=error)
-        finally:
-            self._tcp -= 1
-            await trio.aclose_forcefully(stream)
+
+        def seen(request: Request) -> Request:
+            try:
+                caller = self._proxies.caller(peer, secure, request.headers)
+            except Problem:
+                logger.warning("a request by the proxy %s refused: its forwarded headers are not sound", peer)
+                raise
+            return attrs.evolve(request, client=caller.address, secure=caller.secure)
+
+        upgrade = await serve_http(
+            stream, limits, _too_many if crowded else self._api.handle, upgrades=(CONNECT,), seen=seen
+        )
+        if upgrade is None:
+            return
+        behind = self._proxies.trusts(peer)
+        with self._addresses.counted(upgrade.request.client if behind else "") as number:
+            connection = Connection(
+                self._ids.connection(), stream, upgrade, self, crowded=crowded or self._crowded(number)
+            )
+            self._connections[connection] = None
+            try:
+                await connection.serve()
+            finally:
+                self._forget(connection)
+
+    def _crowded(self, number: int) -> bool:
+        return number > self.limits.connections_per_address
 
     def _forget(self, connection: Connection) -> None:
         user = self._connections.pop(connection, None)
@@ -461,6 +532,9 @@ async def open_board(
     random_bytes: Callable[[int], bytes] = os.urandom,
     wall_clock: Callable[[], float] = time.time,
     slow_seconds: float | None = SLOW_SECONDS,
+    public_url: str | None = None,
+    trusted_proxies: Collection[str] = (),
+    tls: ssl.SSLContext | TlsSource | None = None,
 ) -> AsyncIterator[Board]:
     """Open a board for the body of an ``async with``, inside trio; at its end all of it is stopped in order.
 
@@ -484,6 +558,10 @@ async def open_board(
         wall_clock: Unix seconds, for records and tokens.
         slow_seconds: what holds the loop, and with it every session, for so long is logged with its stack; a thread
             looks out for it. None: nobody does, and it is not known how long messages wait.
+        public_url: what the node is called from outside, such as ``https://node.example.org``, where a proxy stands
+            in front of it.
+        trusted_proxies: addresses and networks of the proxies whose word on who asks is believed.
+        tls: what the port is served with, for ``https`` and ``wss``; a source is asked before each connection.
 
     Raises:
         ConfigError: a setting is not allowed, or two do not go together.
@@ -498,6 +576,9 @@ async def open_board(
     authenticator = Authenticator(key, wall_clock) if key is not None else None
     for origin in origins:
         check_origin(origin)
+    public = PublicUrl.parse(public_url) if public_url is not None else None
+    proxies = TrustedProxies(trusted_proxies)
+    context_of = (lambda: tls) if isinstance(tls, ssl.SSLContext) else tls.context if tls is not None else None
     ids = Ids(random_bytes)
     runs, rng = _Runs(), random.Random(random_bytes(16))
     listeners = await _listen(host, port) if port is not None else []
@@ -507,7 +588,21 @@ async def open_board(
             own_journal = await _journal(own_journal, durability, limits, ids, wall_clock)
         async with open_system("board", slow_seconds=slow_seconds) as system:
             node = await Node.start(system, app, own_journal, limits, ids, lambda: int(wall_clock() * 1000), runs)
-            board = Board(system, node, own_journal, limits, ids, authenticator, origins, wall_clock, runs, rng)
+            board = Board(
+                system,
+                node,
+                own_journal,
+                limits,
+                ids,
+                authenticator,
+                origins,
+                wall_clock,
+                runs,
+                rng,
+                public,
+                proxies,
+                context_of,
+            )
             if authenticator is not None:
                 board.answer_with(routes(board) if routes is not None else {})
             error: BaseException | None = None
@@ -606,6 +701,8 @@ def _slots(number: int, seconds: float, rng: random.Random) -> list[float]:
 
 
 def _peer(stream: trio.abc.Stream) -> str:
+    if isinstance(stream, trio.SSLStream):
+        stream = stream.transport_stream
     if not isinstance(stream, trio.SocketStream):
         return "-"
     try:
@@ -629,6 +726,12 @@ def _process(uptime_seconds: float) -> dict[str, Any]:
         "cpu_seconds": usage.ru_utime + usage.ru_stime,
         "memory_bytes": memory,
     }
+
+
+async def _too_many(request: Request) -> Response:
+    """The answer to all requests of an address that has too many connections."""
+    headers = (("retry-after", "1"), ("connection", "close"))
+    return problem_response(Problem(429, "Too many requests", "too many connections from this address", headers))
 
 
 def _version() -> str:

@@ -18,8 +18,10 @@ import attrs
 
 from ..actors import Durability, Limits
 from .errors import ConfigError
-from .hosts import is_loopback
+from .forwarded import TrustedProxies
+from .hosts import PublicUrl, is_loopback
 from .keys import FileKeys
+from .tls import FileCertificate
 
 __all__ = ["Config", "dev_key", "journal_path", "load_config"]
 
@@ -40,6 +42,9 @@ class Config:
     port: int = 8765
     key: bytes | FileKeys | None = attrs.field(default=None, repr=False)
     origins: tuple[str, ...] = ()
+    public_url: str | None = None
+    trusted_proxies: tuple[str, ...] = ()
+    tls: FileCertificate | None = None
     dev: bool = False
     journal: str | None = None
     durability: Durability = "process"
@@ -49,12 +54,31 @@ class Config:
     def __attrs_post_init__(self) -> None:
         if not 0 <= self.port <= 65_535:
             raise ConfigError(f"port is {self.port}; allowed are 0 to 65535")
+        if self.public_url is not None:
+            PublicUrl.parse(self.public_url)
+        TrustedProxies(self.trusted_proxies)
         if self.dev and not is_loopback(self.host):
             raise ConfigError(f"host is {self.host!r}; with --dev the node listens on loopback only, as 127.0.0.1")
 
 
-SETTINGS = ("app", "host", "port", "key_file", "origins", "dev", "journal", "durability")
 MEMORY = ":memory:"
+SETTINGS = (
+    "app",
+    "host",
+    "port",
+    "key_file",
+    "origins",
+    "public_url",
+    "trusted_proxies",
+    "tls_cert",
+    "tls_key",
+    "dev",
+    "journal",
+    "durability",
+)
+# Paths in the settings file are relative to it.
+FILES = ("key_file", "tls_cert", "tls_key")
+LISTS = ("origins", "trusted_proxies")
 
 
 def load_config(flags: Mapping[str, Any], environ: Mapping[str, str], path: Path | None) -> Config:
@@ -75,25 +99,32 @@ def load_config(flags: Mapping[str, Any], environ: Mapping[str, str], path: Path
     if path is not None or file.exists():
         folder = file.resolve().parent
         values, limits = _read_file(file)
-        if "key_file" in values:
-            values["key_file"] = folder / str(values["key_file"])
         if values.get("journal", MEMORY) != MEMORY:
             values["journal"] = folder / str(values["journal"])
+        values.update({name: folder / str(values[name]) for name in FILES if name in values})
     _read_environment(environ, values, limits)
     values.update({name: value for name, value in flags.items() if value not in (None, ())})
     key = _key(values.pop("key_file", None), environ.get(f"{PREFIX}KEY"))
     if not values.get("app"):
         raise ConfigError("no app is given: use --app MODULE:NAME, CALLBOARD_APP, or `app` in callboard.toml")
+    dev = _flag("dev", values.get("dev", False))
+    if dev:
+        # On loopback all clients have one address.
+        limits.setdefault("connections_per_address", limits.get("connections", Limits().connections))
+    public_url = values.get("public_url")
     try:
         return Config(
             app=str(values["app"]),
             host=str(values.get("host", "127.0.0.1")),
             port=_whole("port", values.get("port", 8765)),
             key=key,
-            origins=_origins(values.get("origins", ())),
-            dev=_flag("dev", values.get("dev", False)),
             journal=None if values.get("journal") is None else str(values["journal"]),
             durability=_durability(values.get("durability", "process")),
+            origins=_texts("origins", values.get("origins", ()), "https://app.example.org"),
+            public_url=None if public_url is None else str(public_url),
+            trusted_proxies=_texts("trusted_proxies", values.get("trusted_proxies", ()), "10.0.0.0/8"),
+            tls=_tls(values.get("tls_cert"), values.get("tls_key")),
+            dev=dev,
             limits=_limits(limits),
             folder=folder,
         )
@@ -173,7 +204,7 @@ def _read_environment(environ: Mapping[str, str], values: dict[str, Any], limits
         if name.startswith("limits_"):
             limits[name.removeprefix("limits_")] = value
         elif name in SETTINGS:
-            values[name] = [part.strip() for part in value.split(",") if part.strip()] if name == "origins" else value
+            values[name] = [part.strip() for part in value.split(",") if part.strip()] if name in LISTS else value
         else:
             known = ", ".join(PREFIX + setting.upper() for setting in (*SETTINGS, "key", "limits_*"))
             raise ConfigError(f"{variable} is no setting; there are {known}")
@@ -250,7 +281,16 @@ def _durability(value: object) -> Durability:
     raise ConfigError(f"durability is {value!r}; allowed are process and power")
 
 
-def _origins(value: object) -> tuple[str, ...]:
-    if not isinstance(value, list | tuple) or not all(isinstance(origin, str) for origin in value):
-        raise ConfigError(f'origins is {value!r}; a list of origins is needed, as ["https://app.example.org"]')
+def _texts(name: str, value: object, example: str) -> tuple[str, ...]:
+    if not isinstance(value, list | tuple) or not all(isinstance(text, str) for text in value):
+        raise ConfigError(f'{name} is {value!r}; a list of texts is needed, as ["{example}"]')
     return tuple(value)
+
+
+def _tls(certificate: object, key: object) -> FileCertificate | None:
+    if certificate is None and key is None:
+        return None
+    if certificate is None or key is None:
+        given, missing = ("tls_cert", "tls_key") if key is None else ("tls_key", "tls_cert")
+        raise ConfigError(f"{given} is given without {missing}; TLS needs both")
+    return FileCertificate(Path(str(certificate)), Path(str(key)))

@@ -116,12 +116,15 @@ class Connections(Protocol):
 class Connection:
     """One WebSocket. `serve` runs it from the upgrade to its end."""
 
-    def __init__(self, id: str, stream: trio.abc.Stream, upgrade: Upgrade, board: Connections, peer: str) -> None:
+    def __init__(
+        self, id: str, stream: trio.abc.Stream, upgrade: Upgrade, board: Connections, *, crowded: bool = False
+    ) -> None:
         self.id = id
-        self.peer = peer
+        self.peer = upgrade.request.client
         self._board = board
         self._limits = board.limits
         self._stream = stream
+        self._crowded = crowded
         self._offered = SUBPROTOCOL in upgrade.subprotocols
         self._origin = upgrade.request.headers.get("origin")
         self._outbox = Outbox(
@@ -227,6 +230,8 @@ class Connection:
             self._close(CloseCode.VERSION, f"offer the subprotocol {SUBPROTOCOL}")
         elif not self._board.origin_allowed(self._origin):
             self._close(CloseCode.ORIGIN)
+        elif self._crowded:
+            self._close(CloseCode.TOO_MANY_CONNECTIONS, "too many connections from this address")
         elif not self._board.serving:
             self._close(CloseCode.DRAINING)
         while self._verdict is None:

@@ -12,7 +12,7 @@
 
 from __future__ import annotations
 
-__all__ = ["ConfigError", "ListenError", "Problem", "TokenRefused"]
+__all__ = ["ConfigError", "ListenError", "Problem", "TokenRefused", "words_of"]
 
 
 class Problem(Exception):
@@ -36,3 +36,13 @@ class ListenError(OSError):
 
 class ConfigError(ValueError):
     """A setting has a value that is not allowed; the message names both."""
+
+
+def words_of(error: BaseException) -> str:
+    """What an error says, or the first of its causes that says something: httpx leaves the words of TLS to those."""
+    said: BaseException | None = error
+    while said is not None:
+        if str(said):
+            return str(said)
+        said = said.__cause__ or said.__context__
+    return type(error).__name__

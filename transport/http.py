@@ -48,6 +48,8 @@ class Request:
 
     `headers` has lower-case names; a repeated header is one list, RFC 9110 section 5.2. Of a name that is repeated in
     `query` the last one counts.
+    `client` is the address of whoever asks, and `secure` whether by TLS, as far as a listed proxy or the connection
+    itself says so.
     """
 
     method: str
@@ -55,6 +57,8 @@ class Request:
     headers: Mapping[str, str]
     body: bytes = b""
     query: Mapping[str, str] = attrs.field(factory=dict)
+    client: str = "-"
+    secure: bool = False
 
     def listed(self, name: str) -> tuple[str, ...]:
         """The elements of a header that holds a list."""
@@ -107,6 +111,7 @@ async def serve_http(
     limits: HttpLimits,
     handle: Callable[[Request], Awaitable[Response]],
     upgrades: Collection[str] = (),
+    seen: Callable[[Request], Request] = lambda request: request,
 ) -> Upgrade | None:
     """Answer requests until the peer is done; gives the upgrade if that is how it goes on.
 
@@ -118,6 +123,7 @@ async def serve_http(
         limits: what the peer may send.
         handle: answers one request; what it raises is logged and answered with 500.
         upgrades: the paths where WebSocket is spoken; elsewhere the wish for it is passed over, as RFC 9110 allows.
+        seen: completes a request with who asks, or raises Problem.
     """
     connection = h11.Connection(h11.SERVER, max_incomplete_event_size=limits.head_bytes)
     idle_seconds = limits.head_seconds
@@ -126,7 +132,7 @@ async def serve_http(
             event = await _head(stream, connection, idle_seconds, limits.head_seconds)
             if event is None:
                 return None
-            request = _request(event, limits.body_bytes)
+            request = seen(_request(event, limits.body_bytes))
             if request.path in upgrades and _wants_websocket(event, request):
                 return Upgrade(request, _websocket_key(request), bytes(connection.trailing_data[0]))
             with trio.fail_after(limits.head_seconds):

@@ -189,9 +189,10 @@ class Outbox:
     def _fail(self, why: str) -> None:
         if self._open:
             self.close()
-            if why != "gone" and isinstance(self._stream, trio.SocketStream):
+            stream = self._stream.transport_stream if isinstance(self._stream, trio.SSLStream) else self._stream
+            if why != "gone" and isinstance(stream, trio.SocketStream):
                 # Else the kernel would keep what the peer does not take, and go on offering it for many minutes.
-                self._stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self._failed(why)
 
     async def _go_on(self) -> None:

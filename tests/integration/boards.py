@@ -12,7 +12,7 @@ import trio
 import callboard
 from tests.transport.peer import Peer
 
-__all__ = ["KEY", "Visitors", "ask_http", "counts", "open_board", "quiet", "settled", "until", "visitors"]
+__all__ = ["KEY", "Visitors", "ask_http", "counts", "of_clients", "open_board", "quiet", "settled", "until", "visitors"]
 
 KEY = bytes(range(32))
 
@@ -78,12 +78,21 @@ async def quiet(board: callboard.Board) -> dict[str, Any]:
 
 async def settled(board: callboard.Board, expected: dict[str, Any]) -> None:
     """Wait until the node's counts are these. Raises AssertionError with what differs after ten seconds."""
-    seen: dict[str, Any] = {}
+    differ: dict[str, Any] = {}
     with trio.move_on_after(10):
-        while (seen := await counts(board)) != expected:
+        while True:
+            seen = await counts(board)
+            differ = {name: (value, seen[name]) for name, value in expected.items() if seen[name] != value}
+            if not differ:
+                return
             await trio.lowlevel.checkpoint()
-        return
-    raise AssertionError({name: (expected[name], seen[name]) for name in seen if seen[name] != expected[name]})
+    raise AssertionError(differ)
+
+
+def of_clients(counted: dict[str, Any]) -> dict[str, Any]:
+    """Of a node's counts those that its clients make, and not the sessions that stay behind them."""
+    names = ("connections", "tcp", "waiting_bytes", "runs", "tickets", "descriptors")
+    return {name: counted[name] for name in names}
 
 
 async def until(true: Callable[[], bool]) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 import trio
 from websockets.client import ClientProtocol
+from websockets.datastructures import Headers
 from websockets.frames import Frame, Opcode
 from websockets.http11 import Response
 from websockets.protocol import State
@@ -38,7 +39,7 @@ class Closed(Exception):
 class Peer:
     """One WebSocket to the node."""
 
-    def __init__(self, stream: trio.abc.HalfCloseableStream, protocol: ClientProtocol) -> None:
+    def __init__(self, stream: trio.abc.Stream, protocol: ClientProtocol) -> None:
         self.stream = stream
         self.protocol = protocol
         self.records: list[Message] = []
@@ -75,13 +76,14 @@ class Peer:
     @classmethod
     async def over(
         cls,
-        stream: trio.abc.HalfCloseableStream,
+        stream: trio.abc.Stream,
         *,
         origin: str | None = None,
         subprotocol: str | None = SUBPROTOCOL,
         glued: bytes = b"",
+        headers: Headers | None = None,
     ) -> Peer:
-        """The same over any stream whose far end is the node's."""
+        """The same over any stream whose far end is the node's; with further headers, as a proxy adds them."""
         protocol = ClientProtocol(
             parse_uri("ws://node.example/v1/connect"),
             origin=None if origin is None else Origin(origin),
@@ -89,7 +91,9 @@ class Peer:
             max_size=None,
         )
         peer = cls(stream, protocol)
-        protocol.send_request(protocol.connect())
+        request = protocol.connect()
+        request.headers.update(headers or {})
+        protocol.send_request(request)
         await stream.send_all(b"".join(protocol.data_to_send()) + glued)
         while peer._response is None:
             await peer._read()
@@ -205,7 +209,7 @@ class Peer:
             try:
                 if data:
                     await self.stream.send_all(data)
-                else:
+                elif isinstance(self.stream, trio.abc.HalfCloseableStream):  # TLS is not
                     await self.stream.send_eof()
             except (trio.BrokenResourceError, OSError):
                 return  # the server is gone, which the next read tells

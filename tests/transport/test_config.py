@@ -78,6 +78,26 @@ def test_a_flag_of_zero_counts() -> None:
     assert load("port = 3", app="a:b", port=0).port == 0
 
 
+def test_where_a_node_stands_behind_proxies() -> None:
+    """By flag, by environment, or by file, as the others."""
+    config = load('public_url = "https://f"\ntrusted_proxies = ["10.0.0.1", "fd00::/8"]', app="a:b")
+    assert (config.public_url, config.trusted_proxies) == ("https://f", ("10.0.0.1", "fd00::/8"))
+    environ = {"CALLBOARD_PUBLIC_URL": "https://e", "CALLBOARD_TRUSTED_PROXIES": "10.0.0.2, 10.0.0.3"}
+    config = load(None, environ, app="a:b")
+    assert (config.public_url, config.trusted_proxies) == ("https://e", ("10.0.0.2", "10.0.0.3"))
+    config = load(None, environ, app="a:b", public_url="https://g", trusted_proxies=("10.0.0.4",))
+    assert (config.public_url, config.trusted_proxies) == ("https://g", ("10.0.0.4",))
+
+
+def test_in_development_an_address_has_no_bound_of_its_own() -> None:
+    """All clients are on one machine; a bound that is given is kept."""  # S13
+    assert load(app="a:b").limits.connections_per_address == 1_024
+    assert load(app="a:b", dev=True).limits.connections_per_address == 20_000
+    assert load("[limits]\nconnections = 7", app="a:b", dev=True).limits.connections_per_address == 7
+    environ = {"CALLBOARD_LIMITS_CONNECTIONS_PER_ADDRESS": "3"}
+    assert load("", environ, app="a:b", dev=True).limits.connections_per_address == 3
+
+
 def test_every_limit_can_be_set_by_file_and_environment() -> None:
     """By its name; whole numbers stay whole."""
     for field in attrs.fields(callboard.Limits):
@@ -131,6 +151,13 @@ WRONG: list[tuple[str, str | None, dict[str, str], dict[str, Any], list[str]]] =
     ("dev on a name", None, {}, {"dev": True, "host": "127.example.org"}, ["'127.example.org'", "loopback"]),
     ("a key that is no hex", None, {"CALLBOARD_KEY": "secret"}, {}, ["CALLBOARD_KEY", "hex"]),
     ("a short key", None, {"CALLBOARD_KEY": "00" * 31}, {}, ["31 bytes", "32"]),
+    ("proxies a text", 'trusted_proxies = "10.0.0.1"', {}, {}, ["'10.0.0.1'", "list"]),
+    ("a proxy's name", None, {"CALLBOARD_TRUSTED_PROXIES": "10.0.0.1, proxy"}, {}, ["'proxy'", "network"]),
+    ("everybody a proxy", None, {}, {"trusted_proxies": ("0.0.0.0/0",)}, ["'0.0.0.0/0'", "everybody"]),
+    ("a public url without scheme", 'public_url = "node.example"', {}, {}, ["'node.example'", "http(s)://"]),
+    ("a certificate without key", None, {}, {"tls_cert": "c"}, ["tls_cert", "tls_key"]),
+    ("a key without certificate", None, {"CALLBOARD_TLS_KEY": "k"}, {}, ["tls_key", "tls_cert"]),
+    ("a certificate that is not there", None, {}, {"tls_cert": "c", "tls_key": "k"}, ["c cannot", "No such file"]),
     ("a key file that is not there", None, {}, {"key_file": "nope"}, ["nope", "No such file"]),
 ]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import signal
+import ssl
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import ExitStack
@@ -45,7 +46,14 @@ class Lost(Exception):
     """What was asked for cannot be waited for any more."""
 
 
-def run_attach(url: str, token: Callable[[], str], session: str, say: str | None, last: int) -> int:
+def run_attach(
+    url: str,
+    token: Callable[[], str],
+    session: str,
+    say: str | None,
+    last: int,
+    tls: ssl.SSLContext | None = None,
+) -> int:
     """Attach until the user leaves, or until the answer to `say` is there; gives the exit code.
 
     What the token's source raises is raised.
@@ -53,7 +61,7 @@ def run_attach(url: str, token: Callable[[], str], session: str, say: str | None
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a letter that the terminal does not have is no reason to end
     try:
-        return trio.run(_Attach(url, token, session, say, last).run)
+        return trio.run(_Attach(url, token, session, say, last, tls).run)
     except (SessionClosed, TicketDenied, Unreachable, CommandFailed, Lost) as error:
         err.print(f"[bold red]callboard:[/] {escape(clean(str(error)))}", soft_wrap=True)
         return 1
@@ -62,7 +70,16 @@ def run_attach(url: str, token: Callable[[], str], session: str, say: str | None
 
 
 class _Attach:
-    def __init__(self, url: str, token: Callable[[], str], session: str, say: str | None, last: int) -> None:
+    def __init__(
+        self,
+        url: str,
+        token: Callable[[], str],
+        session: str,
+        say: str | None,
+        last: int,
+        tls: ssl.SSLContext | None,
+    ) -> None:
+        self._tls = tls
         self._url = url
         self._token = token
         self._session = session
@@ -113,6 +130,7 @@ class _Attach:
             session=self._session,
             start=self._last,
             client="callboard attach",
+            tls=self._tls,
         ) as client:
             with trio.move_on_after(FIRST_SECONDS):
                 await client.wait_connected()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import getpass
 import os
+import ssl
 import sys
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from ..auth import Authenticator
 from ..config import dev_key, journal_path, load_config
 from ..errors import ConfigError
 from ..selection import SORTS
+from ..tls import authority
 from ..verify import TEXT, Plan
 from .attach import run_attach
 from .console import clock, complain
@@ -105,6 +107,22 @@ def demo(port: int | None, browser: bool, journal: str | None, verbose: bool) ->
     help="What a record outlives once it is shown: the process, or a cut of power too. [dim]\\[default: process][/]",
 )
 @click.option(
+    "--tls-cert",
+    metavar="FILE",
+    help="Serve https and wss: the certificate with its chain, PEM; read again when renewed.",
+)
+@click.option("--tls-key", metavar="FILE", help="The certificate's key, PEM.")
+@click.option(
+    "--public-url", metavar="URL", help="What the node is called from outside, as [bold]https://node.example.org[/]."
+)
+@click.option(
+    "--trusted-proxy",
+    "trusted_proxies",
+    metavar="ADDR",
+    multiple=True,
+    help="A proxy, or network of them, that is believed about who asks; may be repeated.",
+)
+@click.option(
     "--dev", is_flag=True, default=None, help="Use a development key, minted at first use, and listen on loopback only."
 )
 @click.option(
@@ -122,6 +140,10 @@ def serve(
     key_file: str | None,
     journal: str | None,
     durability: str | None,
+    tls_cert: str | None,
+    tls_key: str | None,
+    public_url: str | None,
+    trusted_proxies: tuple[str, ...],
     dev: bool | None,
     config_file: Path | None,
     verbose: bool,
@@ -144,6 +166,10 @@ def serve(
         "key_file": key_file,
         "journal": journal,
         "durability": durability,
+        "tls_cert": tls_cert,
+        "tls_key": tls_key,
+        "public_url": public_url,
+        "trusted_proxies": trusted_proxies,
         "dev": dev,
     }
     with complain():
@@ -185,14 +211,25 @@ _token_command = click.option(
 )
 
 
+_ca = click.option(
+    "--ca",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Trust the certificates in this file, PEM, in place of the system's.",
+)
+
+
 @main.command()
 @click.argument("url")
 @_user
 @_session
 @_token_command
+@_ca
 @click.option("--say", metavar="TEXT", help="Say this, show the run, and leave: exit code 0 if it completed.")
 @click.option("--last", type=click.IntRange(0), default=100, help="How many earlier records to show.")
-def attach(url: str, user: str, session: str, token_command: str | None, say: str | None, last: int) -> None:
+def attach(
+    url: str, user: str, session: str, token_command: str | None, ca: Path | None, say: str | None, last: int
+) -> None:
     r"""Attach to a session in the terminal: type messages, watch the events.
 
     \b
@@ -202,7 +239,8 @@ def attach(url: str, user: str, session: str, token_command: str | None, say: st
     """
     with complain():
         source = _source(token_command)
-        sys.exit(run_attach(_http_url(url), lambda: source(user), session, say, 0 if say is not None else last))
+        last = 0 if say is not None else last
+        sys.exit(run_attach(_http_url(url), lambda: source(user), session, say, last, _authority(ca, url)))
 
 
 @main.command()
@@ -210,7 +248,8 @@ def attach(url: str, user: str, session: str, token_command: str | None, say: st
 @click.option("--url", required=True, metavar="URL", help="The node.")
 @_session
 @_token_command
-def ticket(user: str, url: str, session: str, token_command: str | None) -> None:
+@_ca
+def ticket(user: str, url: str, session: str, token_command: str | None, ca: Path | None) -> None:
     r"""Print a ticket: the node's answer, as JSON.
 
     It opens one connection within 30 seconds, from a client that names no origin.
@@ -221,7 +260,7 @@ def ticket(user: str, url: str, session: str, token_command: str | None) -> None
     """
     with complain():
         source = _source(token_command)
-        sys.exit(run_ticket(_http_url(url), source(user), session))
+        sys.exit(run_ticket(_http_url(url), source(user), session, _authority(ca, url)))
 
 
 @main.command()
@@ -252,6 +291,7 @@ def ticket(user: str, url: str, session: str, token_command: str | None) -> None
     metavar="CMD",
     help="Prints a JWT with the scope [bold]{scope}[/], here operator. [dim]\\[default: the development key][/]",
 )
+@_ca
 def top(
     url: str,
     sort: str,
@@ -261,6 +301,7 @@ def top(
     once: bool,
     as_json: bool,
     token_command: str | None,
+    ca: Path | None,
 ) -> None:
     """See inside a node: its actors, live, the stuck ones first.
 
@@ -278,7 +319,8 @@ def top(
         source = _source(token_command)
         wanted = Wanted(sort=sort, match=match, tree=tree)
         how = "json" if as_json else "once" if once else "live"
-        sys.exit(run_top(_http_url(url), lambda: source("callboard-top", scope="operator"), wanted, interval, how))
+        tls = _authority(ca, url)
+        sys.exit(run_top(_http_url(url), lambda: source("callboard-top", scope="operator"), wanted, interval, how, tls))
 
 
 @main.command()
@@ -291,6 +333,7 @@ def top(
     metavar="CMD",
     help="Prints a JWT for [bold]{user}[/] and [bold]{scope}[/]. [dim]\\[default: the development key][/]",
 )
+@_ca
 @click.option("--seed", type=int, metavar="N", help="Where sockets are cut and the like. [dim]\\[default: drawn][/]")
 @click.option(
     "--timeout",
@@ -308,6 +351,7 @@ def verify(
     devices: int,
     session: str,
     token_command: str | None,
+    ca: Path | None,
     seed: int | None,
     timeout: float,
     text: str,
@@ -327,7 +371,18 @@ def verify(
         plan = Plan(
             url=_http_url(url), users=users, devices=devices, session=session, text=text, timeout_seconds=timeout
         )
-        sys.exit(run_verify(plan, token_command, lambda: dev_key(home_folder(), os.urandom)[0], seed, as_json=as_json))
+        tls = _authority(ca, url)
+        sys.exit(
+            run_verify(plan, token_command, lambda: dev_key(home_folder(), os.urandom)[0], seed, tls, as_json=as_json)
+        )
+
+
+def _authority(ca: Path | None, url: str) -> ssl.SSLContext | None:
+    if ca is None:
+        return None
+    if not url.startswith("https://"):
+        raise ConfigError(f"--ca is for https, and URL is {url!r:.200}")
+    return authority(ca)
 
 
 def _http_url(url: str) -> str:

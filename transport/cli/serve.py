@@ -22,6 +22,7 @@ from ..board import Board, open_board
 from ..config import Config, dev_key, journal_path
 from ..errors import ConfigError
 from ..keys import KeySource
+from ..tls import FileCertificate
 from .apps import load_app
 from .console import err, out, show_log
 
@@ -45,6 +46,9 @@ class Serving:
     journal: Path | None
     limits: Limits
     announce: Callable[[Board], None]
+    public_url: str | None = None
+    trusted_proxies: tuple[str, ...] = ()
+    tls: FileCertificate | None = None
     routes: Callable[[Board], Mapping[tuple[str, str], Handler]] | None = None
     durability: Durability = "process"
 
@@ -72,6 +76,8 @@ def run_serve(config: Config, home: Path, *, verbose: bool) -> None:
             f"[bold green]callboard[/] serves [bold]{what}[/] on [bold]{where}[/]  (Ctrl-C drains)", soft_wrap=True
         )
         out.print(f"[dim]{escape(kept_where(journal, config.durability))}[/]", soft_wrap=True)
+        if config.public_url is not None:
+            out.print(f"from outside it is [bold]{escape(config.public_url)}[/]", soft_wrap=True)
         if note:
             out.print(f"[yellow]development mode[/], loopback only: {escape(note)}", soft_wrap=True)
 
@@ -86,6 +92,9 @@ def run_serve(config: Config, home: Path, *, verbose: bool) -> None:
         durability=config.durability,
         limits=config.limits,
         announce=announce,
+        public_url=config.public_url,
+        trusted_proxies=config.trusted_proxies,
+        tls=config.tls,
     )
     trio.run(run_board, serving)
 
@@ -114,6 +123,9 @@ async def run_board(serving: Serving) -> None:
             durability=serving.durability,
             limits=_within_descriptors(serving.limits),
             routes=serving.routes,
+            public_url=serving.public_url,
+            trusted_proxies=serving.trusted_proxies,
+            tls=serving.tls,
         ) as board:
             with dump_at_sigusr1(board):
                 serving.announce(board)

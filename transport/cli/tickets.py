@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 
 import attrs
 import rich_click as click
@@ -16,10 +17,10 @@ from .story import clean
 __all__ = ["run_ticket"]
 
 
-def run_ticket(url: str, token: str, session: str) -> int:
+def run_ticket(url: str, token: str, session: str, tls: ssl.SSLContext | None = None) -> int:
     """Print a ticket as JSON, and nothing else; gives the exit code."""
     try:
-        ticket = trio.run(_ticket, url, token, session)
+        ticket = trio.run(_ticket, url, token, session, tls)
     except (TicketDenied, NoTicketNow, ValueError) as error:
         err.print(f"[bold red]callboard:[/] {escape(clean(str(error)))}", soft_wrap=True)
         return 1
@@ -28,5 +29,5 @@ def run_ticket(url: str, token: str, session: str) -> int:
     return 0
 
 
-async def _ticket(url: str, token: str, session: str) -> Ticket:
-    return await get_ticket(url, await ask_token(token), session=session)
+async def _ticket(url: str, token: str, session: str, tls: ssl.SSLContext | None) -> Ticket:
+    return await get_ticket(url, await ask_token(token), session=session, tls=tls)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import ssl
 import sys
 from collections.abc import Callable
 
@@ -14,6 +15,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.markup import escape
 
+from ..errors import words_of
 from ..selection import SORTS
 from .console import err, out
 from .editor import LineEditor
@@ -37,7 +39,14 @@ class _NoLook(Exception):
         self.final = final
 
 
-def run_top(url: str, token: Callable[[], str], wanted: Wanted, interval: float, how: str) -> int:
+def run_top(
+    url: str,
+    token: Callable[[], str],
+    wanted: Wanted,
+    interval: float,
+    how: str,
+    tls: ssl.SSLContext | None = None,
+) -> int:
     """Look at a node; gives the exit code.
 
     Args:
@@ -46,10 +55,11 @@ def run_top(url: str, token: Callable[[], str], wanted: Wanted, interval: float,
         wanted: what to show at first.
         interval: seconds between two looks.
         how: ``live``, ``once`` or ``json``; without a terminal ``live`` is ``once``.
+        tls: how the node's certificate is verified; by the system's authorities if None.
     """
     if how == "live" and not (out.is_terminal and sys.stdin.isatty()):
         how = "once"
-    node = _Node(url, token)
+    node = _Node(url, token, tls)
     try:
         if how == "live":
             return trio.run(_Top(node, wanted, interval, out).run)
@@ -62,10 +72,16 @@ def run_top(url: str, token: Callable[[], str], wanted: Wanted, interval: float,
 class _Node:
     """Asks a node for its statistics."""
 
-    def __init__(self, url: str, token: Callable[[], str]) -> None:
+    def __init__(self, url: str, token: Callable[[], str], tls: ssl.SSLContext | None) -> None:
         self.url = url
+        self._tls = tls
         self._token = token
         self._bearer = token()
+
+    def client(self) -> httpx.AsyncClient:
+        """What asks it; to be closed."""
+        verify = True if self._tls is None else self._tls
+        return httpx.AsyncClient(timeout=ANSWER_SECONDS, trust_env=False, verify=verify)
 
     async def ask(self, http: httpx.AsyncClient, wanted: Wanted) -> bytes:
         """The node's answer. Raises _NoLook with the reason if there is none."""
@@ -76,7 +92,7 @@ class _Node:
                 f"{self.url}/v1/statistics", params=query, headers={"authorization": f"Bearer {self._bearer}"}
             )
         except httpx.HTTPError as error:
-            raise _NoLook(f"{self.url} does not answer: {str(error) or type(error).__name__}") from None
+            raise _NoLook(f"{self.url} does not answer: {words_of(error)}") from None
         if response.status_code == 401:
             self._bearer = self._token()  # it may have expired
         if response.status_code != 200:
@@ -101,7 +117,7 @@ def _read(url: str, body: bytes) -> Look:
 
 
 async def _once(node: _Node, wanted: Wanted, how: str) -> int:
-    async with httpx.AsyncClient(timeout=ANSWER_SECONDS, trust_env=False) as http:
+    async with node.client() as http:
         body = await node.ask(http, wanted)
     if how == "json":
         out.print_json(body.decode())
@@ -131,7 +147,7 @@ class _Top:
     async def run(self) -> int:
         """Show the node until q or Ctrl-C."""
         error: _NoLook | None = None
-        async with httpx.AsyncClient(timeout=ANSWER_SECONDS, trust_env=False) as http:
+        async with self._node.client() as http:
             # Before the screen is taken: that a node is not there is told on the screen as it was.
             await self._take(http)
             with (

@@ -7,6 +7,7 @@ import random
 import resource
 import shlex
 import signal
+import ssl
 from collections.abc import Callable
 from contextlib import ExitStack
 
@@ -36,7 +37,15 @@ OTHER_DESCRIPTORS = 256
 MAX_SESSION = 180
 
 
-def run_verify(plan: Plan, command: str | None, key: Callable[[], bytes], seed: int | None, *, as_json: bool) -> int:
+def run_verify(
+    plan: Plan,
+    command: str | None,
+    key: Callable[[], bytes],
+    seed: int | None,
+    tls: ssl.SSLContext | None = None,
+    *,
+    as_json: bool,
+) -> int:
     """Verify a node and show how that came out; gives the exit code.
 
     Args:
@@ -44,6 +53,7 @@ def run_verify(plan: Plan, command: str | None, key: Callable[[], bytes], seed: 
         command: a command line that prints a token for ``{user}`` with ``{scope}``; None for the development key.
         key: gives the development key, asked for only if there is no command.
         seed: where sockets are cut and the like; drawn if None.
+        tls: how the node's certificate is verified; by the system's authorities if None.
         as_json: show JSON instead of the table.
 
     Raises:
@@ -57,7 +67,7 @@ def run_verify(plan: Plan, command: str | None, key: Callable[[], bytes], seed: 
     tokens = _from_command(command) if command is not None else _from_key(key())
     seed = int.from_bytes(os.urandom(4), "big") if seed is None else seed
     try:
-        report = trio.run(_verify, plan, tokens, random.Random(seed))
+        report = trio.run(_verify, plan, tokens, random.Random(seed), tls)
     except Unreachable as error:
         err.print(f"[bold red]callboard:[/] {escape(str(error))}", soft_wrap=True)
         return 1
@@ -71,7 +81,7 @@ def run_verify(plan: Plan, command: str | None, key: Callable[[], bytes], seed: 
     return 0 if report.passed else 1
 
 
-async def _verify(plan: Plan, tokens: Tokens, rng: random.Random) -> Report | None:
+async def _verify(plan: Plan, tokens: Tokens, rng: random.Random, tls: ssl.SSLContext | None) -> Report | None:
     """Verify until done; None if a signal came first."""
     report: Report | None = None
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals, ExitStack() as stack:
@@ -85,7 +95,7 @@ async def _verify(plan: Plan, tokens: Tokens, rng: random.Random) -> Report | No
 
             nursery.start_soon(stop_at_a_signal)
             try:
-                report = await verify(plan, tokens, random_bytes=os.urandom, rng=rng, watch=watch)
+                report = await verify(plan, tokens, random_bytes=os.urandom, rng=rng, watch=watch, tls=tls)
             except (ConfigError, Unreachable) as raised:
                 error = raised  # raised again outside of the nursery, which would wrap it into a group
             nursery.cancel_scope.cancel()

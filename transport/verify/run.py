@@ -14,7 +14,7 @@ import httpx
 import trio
 
 from ..client import Unreachable
-from ..errors import ConfigError
+from ..errors import ConfigError, words_of
 from .evidence import Findings, Setback
 from .judge import judge
 from .plan import Plan, Tokens, Watch
@@ -56,7 +56,13 @@ HTTP_CONNECTIONS = 64
 
 
 async def verify(
-    plan: Plan, token_of: Tokens, *, random_bytes: Callable[[int], bytes], rng: random.Random, watch: Watch
+    plan: Plan,
+    token_of: Tokens,
+    *,
+    random_bytes: Callable[[int], bytes],
+    rng: random.Random,
+    watch: Watch,
+    tls: ssl.SSLContext | None = None,
 ) -> Report:
     """Verify a node from outside, with users of its own that are new at each call.
 
@@ -68,13 +74,14 @@ async def verify(
         random_bytes: the source of names, devices and of what is forged.
         rng: decides where sockets are cut and the like, so that one seed does the same again.
         watch: hears how far it has come.
+        tls: how the node's certificate is verified; by the system's authorities if not given.
 
     Raises:
         ConfigError: a token cannot be had.
         Unreachable: the node does not answer.
     """
     try:
-        return await _verify(plan, token_of, random_bytes, rng, watch)
+        return await _verify(plan, token_of, random_bytes, rng, watch, tls or _tls(plan.url))
     except BaseExceptionGroup as group:
         # From the middle of nurseries; what went wrong is the same for all users.
         refused, rest = group.split(ConfigError)
@@ -87,13 +94,17 @@ async def verify(
 
 
 async def _verify(
-    plan: Plan, token_of: Tokens, random_bytes: Callable[[int], bytes], rng: random.Random, watch: Watch
+    plan: Plan,
+    token_of: Tokens,
+    random_bytes: Callable[[int], bytes],
+    rng: random.Random,
+    watch: Watch,
+    tls: ssl.SSLContext,
 ) -> Report:
     began = trio.current_time()
     findings = Findings()
     name = random_bytes(4).hex()
     operator_token = await token_of(f"verify-{name}-operator", "operator")
-    tls = _tls(plan.url)
     operator = Operator(plan.url, operator_token, plan.timeout_seconds, tls, findings)
     await _reach(plan, tls)
     before = await operator.read()
@@ -139,6 +150,6 @@ async def _reach(plan: Plan, tls: ssl.SSLContext) -> None:
         async with httpx.AsyncClient(timeout=min(10.0, plan.timeout_seconds), verify=tls) as http:
             response = await http.get(f"{plan.url}/readyz")
     except httpx.HTTPError as error:
-        raise Unreachable(f"{plan.url} cannot be reached: {type(error).__name__} {error}".rstrip()) from None
+        raise Unreachable(f"{plan.url} cannot be reached: {type(error).__name__} {words_of(error)}") from None
     if response.status_code != 200:
         raise Unreachable(f"{plan.url} is not ready: {response.status_code} {response.reason_phrase}")
