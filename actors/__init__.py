@@ -3,13 +3,14 @@
 General layout, bottom-up: `errors`, `limits`, `ids`, `events`, `grammar`, `commands`, `log` and `runs` are plain data
 and rules; `journal` is the port to durability, implemented by `memory_journal` and `sqlite_journal` (with its parts
 `sqlite_schema` and `sqlite_store`), `ledger` a session's write-ahead; `messages` is what the actors say to each other;
-`agent`, `session` (with its parts `attachments`, `command_desk`, `run_keeper`, and `session_node`, what it gets of its
-node), `supervisor`, `registry`, `recovery` and `tickets` are the actors; `app` is what a platform brings, `node` joins
-it all. All of it knows the actor kernel, and no WebSocket, HTTP, command line or environment.
+`agent` and `asyncio_agent`, `session` (with its parts `attachments`, `command_desk`, `run_keeper`, and `session_node`,
+what it gets of its node), `supervisor`, `registry`, `recovery` and `tickets` are the actors; `app` is what a platform
+brings, `node` joins it all. All of it knows the actor kernel, and no WebSocket, HTTP, command line or environment.
 """
 
 from .agent import Agent, Receipt
 from .app import App
+from .asyncio_agent import AsyncioAgent
 from .commands import CommandEntry, CommandMemory, Result, Verdict
 from .errors import (
     AgentError,
@@ -66,6 +67,7 @@ __all__ = [
     "AgentError",
     "App",
     "Appended",
+    "AsyncioAgent",
     "Attach",
     "Attached",
     "Batch",

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, TypeVar, overload
 import attrs
 import trio
 
-from ..runtime import Actor, Ref, Refusal, Reply
+from ..runtime import Actor, Ref, Refusal, Reply, in_trio
 from .errors import AgentError, GrammarError, InvalidEvent
 from .events import TERMINALS, Event, Position, fields_of
 from .grammar import RunGrammar
@@ -49,6 +49,8 @@ class Receipt:
         return self._wait().__await__()
 
     async def _wait(self) -> Position:
+        if not trio.lowlevel.in_trio_task():
+            return await in_trio(self._wait)  # an agent on asyncio
         # Not on the session's own answer: to be cancelled there would take the question back, and with it the event.
         # But on one from the same actor, so that an agent does not wait for ever for a session that waits for its end.
         twin: Reply[Position] = Reply(self._reply.target)
@@ -101,6 +103,8 @@ class Agent(Actor):
     _undurable: int
     # What was said and is not durable yet, oldest first; bounded by `window_bytes`.
     _pending: dict[int, Receipt]
+    # The loop's clock, which may be read from other threads too.
+    _clock: trio.abc.Clock
     # When each open call began, in the loop's seconds; and calls that were cut, with what is to be said of them.
     _began: dict[str, float]
     _cut: dict[str, dict[str, Any]]
@@ -220,9 +224,7 @@ class Agent(Actor):
                 if inspect.iscoroutinefunction(function):
                     result = await function()
                 else:
-                    # Abandoned when the run is cancelled: a thread cannot be stopped, and nobody waits for it. In a
-                    # tuple, because trio lets no thread give a coroutine, as `lambda: fetch(url)` may.
-                    (result,) = await trio.to_thread.run_sync(lambda: (function(),), abandon_on_cancel=True)
+                    result = await self._in_thread(function)
                     if inspect.isawaitable(result):
                         result = await result
             except Exception as error:
@@ -243,8 +245,17 @@ class Agent(Actor):
             raise
         return result
 
+    async def _work_on(self, message: Message) -> Any:
+        return await self.run(message)
+
+    async def _in_thread(self, function: Callable[[], Any]) -> Any:
+        # Abandoned when the run is cancelled: a thread cannot be stopped, and nobody waits for it. In a tuple, because
+        # trio lets no thread give a coroutine, as `lambda: fetch(url)` may.
+        (result,) = await trio.to_thread.run_sync(lambda: (function(),), abandon_on_cancel=True)
+        return result
+
     def _completed(self, call: str, tool: str, *, ok: bool, result: Any) -> dict[str, Any]:
-        took = round((trio.current_time() - self._began[call]) * 1000)
+        took = round((self._clock.current_time() - self._began[call]) * 1000)
         return {"call": call, "tool": tool, "ok": ok, "result": result, "duration_ms": took}
 
     # -- mechanism ----------------------------------------------------------------------------------------------------
@@ -252,6 +263,7 @@ class Agent(Actor):
     def prepare(self, registry: Ref[Any], limits: Limits) -> None:
         """Give the agent what it needs of its node; the session does so before the run."""
         self._work = _Work(registry, limits)
+        self._clock = trio.lowlevel.current_clock()
         self._grammar = None
         self._n = 0
         self._calls = 0
@@ -277,7 +289,7 @@ class Agent(Actor):
             self._grammar = grammar = RunGrammar(message.run)
             grammar.apply("agent_started", None)
             try:
-                result = await self.run(message)
+                result = await self._work_on(message)
                 terminal, data = "agent_completed", {"result": result}
             except Exception as error:
                 told = _the_only(error)

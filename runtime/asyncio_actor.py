@@ -44,7 +44,7 @@ class AsyncioActor(Actor):
 
         async def hand_over(*args: Any) -> Any:
             host = self.system.service(AsyncioHost)
-            return await host.run(self._cell, call, *args, cancel_seconds=self.cancel_seconds)
+            return await host.run(self, call, *args, cancel_seconds=self.cancel_seconds)
 
         return hand_over
 

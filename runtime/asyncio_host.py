@@ -28,6 +28,7 @@ from .reply import Reply
 from .waits import Turn
 
 if TYPE_CHECKING:
+    from .actor import Actor
     from .cell import Cell
     from .system import ActorSystem
 
@@ -55,12 +56,12 @@ class AsyncioHost:
 
     async def run(
         self,
-        cell: Cell,
+        actor: Actor,
         function: Callable[..., Awaitable[T]],
         *args: Any,
         cancel_seconds: float = CANCEL_SECONDS,
     ) -> T:
-        """Call `function` on the asyncio loop, in the name of a cell's actor, and give what it gives.
+        """Call `function` on the asyncio loop, in the name of an actor, and give what it gives.
 
         Await it in that actor's handler. When that is cancelled, the coroutine gets a `CancelledError`, and
         `cancel_seconds` to end.
@@ -72,7 +73,7 @@ class AsyncioHost:
         if self._ended.is_set():
             raise CutShort(f"the asyncio loop of {self._system.name} has ended")
         assert self._thread.ident is not None
-        call = _Call(cell, self._system, self._thread.ident)
+        call = _Call(actor._cell, self._system, self._thread.ident)
         self._calls[call] = None
         try:
             async with trio.open_nursery() as nursery:
