@@ -16,7 +16,7 @@ import trio
 
 from ..runtime import Actor, Ref, Refusal, Reply, in_trio
 from .errors import AgentError, GrammarError, InvalidEvent
-from .events import TERMINALS, Event, Position, fields_of
+from .events import TERMINALS, Event, EventKind, Position, fields_of
 from .grammar import RunGrammar
 from .limits import Limits
 from .messages import Message, Perform, Publish, Route, RouteOfRun
@@ -24,6 +24,11 @@ from .messages import Message, Perform, Publish, Route, RouteOfRun
 __all__ = ["Agent", "Receipt"]
 
 T = TypeVar("T")
+
+# After so many events without a task switch an agent lets others run; as many as a session handles in one turn.
+EMITS_IN_A_ROW = 64
+# Types of which an agent keeps what their events have in common; an author may use any number of x.* types.
+MAX_KINDS = 32
 
 # What only a session or a supervisor may say; an agent that could would make events that are not its own (law S7).
 RESERVED = frozenset(("agent_started", "agent_cancelled"))
@@ -39,37 +44,86 @@ class Receipt:
         RunEnded: the run had been ended from outside before.
     """
 
-    __slots__ = ("_reply", "_waiting")
+    __slots__ = ("_index", "_said")
 
-    def __init__(self, reply: Reply[Position]) -> None:
-        self._reply = reply
-        self._waiting: list[Reply[Position]] = []
+    def __init__(self, said: _Said, index: int) -> None:
+        self._said = said
+        self._index = index
 
     def __await__(self) -> Generator[Any, Any, Position]:
-        return self._wait().__await__()
+        return self._said.wait(self._index).__await__()
 
-    async def _wait(self) -> Position:
+
+class _Said(Publish):
+    """What an agent has said and its session has not acknowledged; the address to which that is answered.
+
+    A `Reply` for each event would cost more than the event.
+    """
+
+    __slots__ = ("_agent", "_epoch", "_error", "_session", "_waiting", "size")
+
+    abandoned = False
+    """What was said is said: nobody can take it back."""
+
+    def __init__(self, agent: Agent, session: Ref[Any], run: str, first: int, event: Event) -> None:
+        self.run = run
+        self.first = first
+        self.events = [event]
+        self.taken = False
+        self.seqs = []
+        self.refused = None
+        self.size = len(event.body)
+        self._agent = agent
+        self._session = session
+        self._epoch: str | None = None
+        self._error: BaseException | None = None
+        self._waiting: list[tuple[int, Reply[Position]]] | None = None
+
+    async def wait(self, index: int = -1) -> Position:
+        """Wait until an event of these, or the last of them, is durable."""
         if not trio.lowlevel.in_trio_task():
-            return await in_trio(self._wait)  # an agent on asyncio
-        # Not on the session's own answer: to be cancelled there would take the question back, and with it the event.
-        # But on one from the same actor, so that an agent does not wait for ever for a session that waits for its end.
-        twin: Reply[Position] = Reply(self._reply.target)
-        if self._reply.done:
-            self._hand_on(twin)
+            return await in_trio(self.wait, index)  # an agent on asyncio
+        # As one who asks the session, so that an agent does not wait for ever for a session that waits for its end.
+        twin: Reply[Position] = self._session.expect("a receipt")
+        if self._epoch is not None or self._error is not None:
+            self._tell(index, twin)
+        elif self._waiting is None:
+            self._waiting = [(index, twin)]
         else:
-            self._waiting.append(twin)
+            self._waiting.append((index, twin))
         return await twin.wait()
 
-    def _ended(self) -> None:
-        for twin in self._waiting:
-            self._hand_on(twin)
-        self._waiting.clear()
+    def offer(self, value: Position) -> bool:
+        """What the session took is durable."""
+        if self._epoch is not None or self._error is not None:
+            return False
+        self._epoch = value.epoch
+        self._agent._answered(self, self.refused)
+        self._tell_all()
+        return True
 
-    def _hand_on(self, twin: Reply[Position]) -> None:
-        if self._reply.error is not None:
-            twin.offer_exception(self._reply.error)
+    def offer_exception(self, error: BaseException) -> bool:
+        """Nothing of it is, or ever will be."""
+        if self._epoch is not None or self._error is not None:
+            return False
+        self._error = error
+        self._agent._answered(self, error)
+        self._tell_all()
+        return True
+
+    def _tell_all(self) -> None:
+        waiting, self._waiting = self._waiting, None
+        for index, twin in waiting or ():
+            self._tell(index, twin)
+
+    def _tell(self, index: int, twin: Reply[Position]) -> None:
+        index %= len(self.events)
+        if self._epoch is not None and index < len(self.seqs):
+            twin.offer(Position(self._epoch, self.seqs[index]))
         else:
-            twin.offer(self._reply.result())
+            error = self._error or self.refused
+            assert error is not None, self
+            twin.offer_exception(error)
 
 
 @attrs.frozen
@@ -98,11 +152,17 @@ class Agent(Actor):
     _message: Message
     _route: Route
     _grammar: RunGrammar | None
+    _kinds: dict[str, EventKind]
+    _window_bytes: int
+    # How many events may follow without another look at whether they may.
+    _left: int
+    # What was said last and can still be added to, while the session has not taken it.
+    _open: _Said | None
     _n: int
     _calls: int
     _undurable: int
     # What was said and is not durable yet, oldest first; bounded by `window_bytes`.
-    _pending: dict[int, Receipt]
+    _pending: dict[_Said, None]
     # The loop's clock, which may be read from other threads too.
     _clock: trio.abc.Clock
     # When each open call began, in the loop's seconds; and calls that were cut, with what is to be said of them.
@@ -124,7 +184,8 @@ class Agent(Actor):
 
         Waits for room only, while too much of this run is not durable yet; awaiting the receipt waits for durability.
         `data` is encoded before this returns, so it may be changed afterwards. When cancelled while it waits, nothing
-        was said.
+        was said. While there is room it is no task switch, but for every 64th: whoever computes for long afterwards
+        awaits the receipt first, so that what was said goes out.
 
         Raises:
             InvalidEvent: the type is unknown, a field is missing, or JSON cannot hold the data exactly.
@@ -133,72 +194,111 @@ class Agent(Actor):
             StoreUnavailable: something said before was not taken by the journal.
             AskCycle: the session waits for this agent's end, so it cannot take more; only where the end is shielded.
         """
+        if self._left <= 0 or self._route.withdrawn:
+            await self._make_way(type)
+        receipt = self._say(type, data)
+        said = receipt._said
+        if said is not self._open:
+            await self._wait_for_room(said)
+        return receipt
+
+    async def _make_way(self, type: str) -> None:
+        """Wait until the next event may be said."""
+        grammar = self._grammar
+        if grammar is None:
+            fields_of(type)  # raises if there is no such type
+            raise GrammarError(f"{type} before the run: an agent speaks while its `run` works")
         for call in list(self._cut):
             closing = self._cut.pop(call, None)
             if closing is None:
                 continue  # another task of this agent was faster
             try:
-                await self._say("tool_completed", closing)
+                await self._make_way("tool_completed")
+                await self.emit("tool_completed", closing)
             except BaseException:
                 self._cut[call] = closing
                 raise
-        return await self._say(type, data)
-
-    async def _say(self, type: str, data: Mapping[str, Any]) -> Receipt:
-        fields_of(type)  # raises if there is no such type
-        grammar = self._grammar
-        if grammar is None:
-            raise GrammarError(f"{type} before the run: an agent speaks while its `run` works")
-        if type in RESERVED:
-            raise GrammarError(f"{type} is said by the session, not by an agent")
+        # Nobody waits here for anything, but one that emits without end lets the others have their turn.
+        await trio.lowlevel.checkpoint()
         while True:
             if self._lost is not None:
                 raise self._lost
             if self._undurable > self._work.limits.window_bytes and self._pending:
-                await next(iter(self._pending.values()))
+                await next(iter(self._pending)).wait()
             elif self._route.withdrawn:
                 self._route = await self._find_route()
             else:
                 break
-        # From here to the mailbox there is no task switch, so two tasks of one agent cannot mix up their events.
-        run = self._message.run
+        self._left = EMITS_IN_A_ROW
+
+    def _say(self, type: str, data: Mapping[str, Any]) -> Receipt:
+        """Say it, if there is room: then it is in `_open`."""
+        kind = self._kinds.get(type) if type.__class__ is str else None
+        if kind is None:
+            kind = self._kind(type)
         n = self._n + 1
-        event = Event.make(
-            f"{run}/end" if type in TERMINALS else f"{run}/{n}",
-            type,
-            run,
-            _in_own_name(type, data),
-            max_bytes=self._work.limits.event_bytes,
-            max_depth=self._work.limits.depth,
-        )
-        tool = data["tool"] if event.call is not None else ""
-        grammar.apply(type, event.call, tool)
+        run = self._message.run
+        if kind.turning:
+            event = kind.make(f"{run}/end" if type in TERMINALS else f"{run}/{n}", _in_own_name(type, data))
+        else:
+            event = kind.make(f"{run}/{n}", data)
+        grammar = self._grammar
+        assert grammar is not None
+        grammar.apply(type, event.call, event.tool)
         self._n = n
         size = len(event.body)
         self._undurable += size
-        try:
-            reply = await self._route.ref.submit(Publish(run, n, event, tool))
-        except BaseException:
-            grammar.take_back(type, event.call, tool)
-            self._undurable -= size
-            raise
+        # A burst of one kind only: what changes how far the run has come is a message of its own.
+        self._left = self._left - 1 if self._undurable <= self._window_bytes else 0
         if event.call is not None:
-            if type == "tool_executing":
-                self._began[event.call] = trio.current_time()
-            else:
-                self._began.pop(event.call, None)
-        self._pending[n] = receipt = Receipt(reply)
-        if reply.done:
-            self._answered(n, reply, size)
-        else:
-            reply.on_done = lambda reply: self._answered(n, reply, size)
-        return receipt
+            self._note_call(type, event.call)
+        said = self._open
+        if said is not None and not said.taken and len(said.events) < EMITS_IN_A_ROW:
+            events = said.events
+            events.append(event)
+            said.size += size
+            return Receipt(said, len(events) - 1)
+        said = _Said(self, self._route.ref, run, n, event)
+        self._pending[said] = None
+        self._open = said if said._session.post_nowait(said, said) else None
+        return Receipt(said, 0)
 
-    def _answered(self, n: int, reply: Reply[Position], size: int) -> None:
-        if self._lost is None:
-            self._lost = reply.error
-        self._undurable -= size
-        self._pending.pop(n)._ended()
+    async def _wait_for_room(self, said: _Said) -> None:
+        try:
+            await said._session.post(said, said)
+        except BaseException:
+            event = said.events[0]
+            assert self._grammar is not None
+            self._grammar.take_back(event.type, event.call, event.tool)
+            self._settle(said)
+            raise
+
+    def _kind(self, type: str) -> EventKind:
+        fields_of(type)  # raises if there is no such type
+        if type in RESERVED:
+            raise GrammarError(f"{type} is said by the session, not by an agent")
+        limits = self._work.limits
+        kind = EventKind(type, self._message.run, max_bytes=limits.event_bytes, max_depth=limits.depth)
+        if len(self._kinds) < MAX_KINDS:
+            self._kinds[type] = kind
+        return kind
+
+    def _note_call(self, type: str, call: str) -> None:
+        if type == "tool_executing":
+            self._began[call] = self._clock.current_time()
+        else:
+            self._began.pop(call, None)
+
+    def _answered(self, said: _Said, error: BaseException | None) -> None:
+        if error is not None and self._lost is None:
+            self._lost = error
+            self._left = 0
+        self._settle(said)
+
+    def _settle(self, said: _Said) -> None:
+        if said in self._pending:
+            del self._pending[said]
+            self._undurable -= said.size
 
     @overload
     async def tool(self, name: str, arguments: Mapping[str, Any], function: Callable[[], Awaitable[T]]) -> T: ...
@@ -242,6 +342,7 @@ class Agent(Actor):
             assert self._grammar is not None
             if call in self._grammar.open_calls:
                 self._cut[call] = self._completed(call, name, ok=False, result=_named(cut))
+                self._left = 0
             raise
         return result
 
@@ -264,6 +365,10 @@ class Agent(Actor):
         """Give the agent what it needs of its node; the session does so before the run."""
         self._work = _Work(registry, limits)
         self._clock = trio.lowlevel.current_clock()
+        self._window_bytes = limits.window_bytes
+        self._left = 0
+        self._kinds = {}
+        self._open = None
         self._grammar = None
         self._n = 0
         self._calls = 0
@@ -304,7 +409,7 @@ class Agent(Actor):
                 await self.emit(terminal, data)
             # A run does not end before its last record is durable.
             while self._pending:
-                await next(iter(self._pending.values()))
+                await next(iter(self._pending)).wait()
             if self._lost is not None:
                 raise self._lost
         except Refusal as error:
@@ -316,6 +421,7 @@ class Agent(Actor):
         for call, tool in grammar.open_calls.items():
             if call not in self._cut:
                 self._cut[call] = self._completed(call, tool, ok=False, result=None)
+                self._left = 0
 
     async def _find_route(self) -> Route:
         # A restarted registry first hears from all sessions, and a session that fails waits for its agents to end: one

@@ -8,7 +8,7 @@ what it is given: the session's word counts.
 from __future__ import annotations
 
 from .errors import GrammarError
-from .events import TERMINALS
+from .events import TERMINALS, TURNING
 
 __all__ = ["RunGrammar"]
 
@@ -43,6 +43,8 @@ class RunGrammar:
 
     def apply(self, type: str, call: str | None, tool: str = "") -> None:
         """Check an event and take it as having happened."""
+        if type not in TURNING and self.started and not self.ended:
+            return
         self.check(type, call)
         if type == "agent_started":
             self.started = True

@@ -22,6 +22,7 @@ import abc
 from collections.abc import Callable, Sequence
 
 import attrs
+import msgspec
 
 from .commands import CommandEntry
 from .events import Record
@@ -38,8 +39,7 @@ class Token:
     generation: int
 
 
-@attrs.frozen(eq=False)
-class Batch:
+class Batch(msgspec.Struct, frozen=True, eq=False):
     """What is made durable together: records, commands with their results, and a new epoch if there is to be one."""
 
     records: tuple[Record, ...] = ()
@@ -61,8 +61,7 @@ class Opened:
     commands: tuple[CommandEntry, ...]
 
 
-@attrs.frozen
-class Appended:
+class Appended(msgspec.Struct, frozen=True, gc=False):
     """A batch is durable; `first` is the oldest record that the journal keeps now."""
 
     first: int

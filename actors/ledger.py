@@ -9,14 +9,14 @@ answer is only put down here, and taken up by `take_answer` in a turn of the ses
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-import attrs
+import pykka
 
-from ..runtime import Refusal
+from ..runtime import Refusal, ReplyAddress
 from .commands import CommandEntry
 from .errors import StoreFailed, StoreUnavailable
-from .events import Event, Record
+from .events import Event, Position, Record
 from .journal import Appended, Batch, Journal, Opened
 from .log import Log
 
@@ -25,12 +25,18 @@ __all__ = ["Ledger"]
 Settled = Callable[[BaseException | None], None]
 
 
-@attrs.define(eq=False)
 class _Pending:
-    records: list[Record] = attrs.field(factory=list)
-    commands: list[CommandEntry] = attrs.field(factory=list)
-    settled: list[Settled] = attrs.field(factory=list)
-    epoch: str | None = None
+    """What is added, until it is durable. One for each append, so what few appends have is not made for all."""
+
+    __slots__ = ("acknowledge", "bytes", "commands", "epoch", "records", "settled")
+
+    def __init__(self) -> None:
+        self.records: list[Record] = []
+        self.bytes = 0
+        self.acknowledge: list[tuple[ReplyAddress, int]] = []
+        self.commands: tuple[CommandEntry, ...] = ()
+        self.settled: tuple[Settled, ...] = ()
+        self.epoch: str | None = None
 
     def __bool__(self) -> bool:
         return bool(self.records or self.commands or self.epoch)
@@ -46,7 +52,7 @@ class Ledger:
         now_ms: Unix milliseconds.
         last_at: the time of the newest record, Unix milliseconds; 0 if there is none.
         added: called when something was added that `flush` is to give to the journal at the end of the turn.
-        answered: called when there is an answer to take.
+        answered: called when there is an answer to take, but not from within `flush`.
     """
 
     def __init__(
@@ -71,6 +77,8 @@ class Ledger:
         self._pending = _Pending()
         self._in_flight: _Pending | None = None
         self._answer: Appended | BaseException | None = None
+        # The journal is being called: whoever called `flush` looks for an answer itself.
+        self._asking = False
         self.appends = 0
         self.undurable_bytes = 0
 
@@ -92,17 +100,45 @@ class Ledger:
     def add(self, event: Event) -> Record:
         """Give an event its position and time; it is durable, and shown, later."""
         # A clock that is set back must not make a session's times run backwards.
-        self._at = max(self._at, self._now_ms())
+        now = self._now_ms()
+        if now > self._at:
+            self._at = now
         self._head += 1
         record = Record.of(event, self._head, self._at)
-        self._pending.records.append(record)
-        self.undurable_bytes += len(record.encoded)
+        pending = self._pending
+        pending.records.append(record)
+        size = len(record.encoded)
+        pending.bytes += size
+        self.undurable_bytes += size
         self._added()
         return record
 
+    def add_all(self, events: Sequence[Event]) -> list[int]:
+        """`add` for many; gives their seqs."""
+        now = self._now_ms()
+        if now > self._at:
+            self._at = now
+        at, seq, size = self._at, self._head, 0
+        pending = self._pending
+        for event in events:
+            seq += 1
+            record = Record.of(event, seq, at)
+            pending.records.append(record)
+            size += len(record.encoded)
+        seqs = list(range(self._head + 1, seq + 1))
+        self._head = seq
+        pending.bytes += size
+        self.undurable_bytes += size
+        self._added()
+        return seqs
+
+    def acknowledge(self, address: ReplyAddress, seq: int) -> None:
+        """Answer `address` with the position of the record that was added last, once it is durable."""
+        self._pending.acknowledge.append((address, seq))
+
     def remember(self, entry: CommandEntry) -> None:
         """Have a command kept, in one batch with what else is added in this turn."""
-        self._pending.commands.append(entry)
+        self._pending.commands += (entry,)
         self._added()
 
     def renew(self, epoch: str) -> None:
@@ -113,37 +149,44 @@ class Ledger:
     def when_durable(self, settled: Settled) -> None:
         """Call `settled(None)` once all that was added so far is durable, or with the error if it never will be."""
         if self._pending:
-            self._pending.settled.append(settled)
+            self._pending.settled += (settled,)
         elif self._in_flight is not None:
-            self._in_flight.settled.append(settled)
+            self._in_flight.settled += (settled,)
         else:
             settled(None)
 
     def flush(self) -> bool:
-        """Give what is added to the journal, unless an append is in flight. Whether one was begun."""
+        """Give what is added to the journal, unless an append is in flight. Whether one was begun.
+
+        The journal may have answered already: `take_answer` says so.
+        """
         if self._in_flight is not None or not self._pending:
             return False
         batch, self._pending = self._pending, _Pending()
         self._in_flight = batch
         self.appends += 1
         number = self.appends
+        self._asking = True
         try:
             self._journal.append(
                 self._token,
                 batch.records[0].seq if batch.records else self.log.head + 1,
-                Batch(tuple(batch.records), tuple(batch.commands), batch.epoch),
+                Batch(tuple(batch.records), batch.commands, batch.epoch),
                 lambda outcome: self._done(number, outcome),
             )
         except Refusal as error:
             # An actor lives on after a refusal, and would wait for this answer for ever.
             self._done(number, error)
+        finally:
+            self._asking = False
         return True
 
     def _done(self, number: int, outcome: Appended | BaseException) -> None:
         # Only the first answer to the append in flight counts.
         if self._in_flight is not None and number == self.appends and self._answer is None:
             self._answer = outcome
-            self._answered()
+            if not self._asking:
+                self._answered()
 
     def take_answer(self) -> bool:
         """Take the journal's answer, if there is one: show the records and tell who waited. Whether there was one.
@@ -162,10 +205,19 @@ class Ledger:
         self.log.extend(batch.records, outcome.first)
         if batch.epoch is not None:
             self.log.epoch = batch.epoch
-        self.undurable_bytes -= sum(len(record.encoded) for record in batch.records)
+        self.undurable_bytes -= batch.bytes
+        epoch = self.log.epoch
+        for address, seq in batch.acknowledge:
+            address.offer(Position(epoch, seq))
         for settled in batch.settled:
             settled(None)
         return True
+
+    def forsake(self) -> None:
+        """The incarnation has ended: whoever still waits for an acknowledgement hears that none will come."""
+        for batch in (self._in_flight, self._pending):
+            for address, _ in batch.acknowledge if batch is not None else ():
+                address.offer_exception(pykka.ActorDeadError("the session ended before its journal had answered"))
 
     def give_up(self) -> None:
         """The append in flight got no answer in time. Raises StoreFailed, as `take_answer` does."""
@@ -175,6 +227,8 @@ class Ledger:
     def _fail(self, batch: _Pending, error: BaseException) -> None:
         self._in_flight = None
         unavailable = StoreUnavailable(f"the journal took nothing: {type(error).__name__}")
+        for address, _ in (*batch.acknowledge, *self._pending.acknowledge):
+            address.offer_exception(unavailable)
         for settled in (*batch.settled, *self._pending.settled):
             settled(unavailable)
         raise StoreFailed(f"an append of {len(batch.records)} records failed") from error

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Sequence
-from itertools import islice
 
 import attrs
 
@@ -72,10 +71,12 @@ class Log:
             return LogGap(seq + 1, self.first - 1)
         if seq + 1 < self.tail_first:
             return BEHIND
-        start = seq + 1 - self.tail_first
+        tail = self._tail
         taken: list[Record] = []
         size = 0
-        for record in islice(self._tail, start, None):
+        # Counted from the end, where nearly every cursor stands: a deque is reached from its nearer end.
+        for index in range(seq - self.head, 0):
+            record = tail[index]
             size += len(record.encoded)
             if taken and size > max_bytes:
                 break

@@ -19,6 +19,8 @@ from .journal import Appended, Batch, Done, Journal, Opened, Token
 
 __all__ = ["MemoryJournal"]
 
+# The two ends of a run.
+BEGINNINGS_AND_ENDS = TERMINALS | {"agent_started"}
 # What a session without records takes; counted, so that one who makes sessions without end meets the bound too.
 STREAM_BYTES = 1_024
 
@@ -79,22 +81,29 @@ class MemoryJournal(Journal):
         if stream is None or token.generation != stream.generation:
             done(Fenced(f"session {token.session} was opened anew; this token is of an earlier incarnation"))
             return
-        expected = range(stream.head + 1, stream.head + 1 + len(batch.records))
-        if first_seq != expected.start or [record.seq for record in batch.records] != list(expected):
-            done(ValueError(f"a batch begins at {first_seq}; session {token.session} goes on at {expected.start}"))
+        records = batch.records
+        seq, size = stream.head, 0
+        in_place = first_seq == seq + 1
+        for record in records:
+            seq += 1
+            size += len(record.encoded)
+            in_place = in_place and record.seq == seq
+        if not in_place:
+            goes_on = stream.head + 1
+            done(ValueError(f"a batch begins at {first_seq}; session {token.session} goes on at {goes_on}"))
             return
-        size = sum(len(record.encoded) for record in batch.records)
         if self._bytes + size > self._max_bytes:
             done(StoreUnavailable(f"the journal holds {self._bytes} bytes; {self._max_bytes} are allowed"))
             return
         self._bytes += size
-        for record in batch.records:
-            stream.records.append(record)
-            stream.head = record.seq
-            if record.run is not None and record.type == "agent_started":
-                stream.open_runs[record.run] = None
-            elif record.run is not None and record.type in TERMINALS:
-                stream.open_runs.pop(record.run, None)
+        for record in records:
+            if record.type in BEGINNINGS_AND_ENDS and record.run is not None:
+                if record.type == "agent_started":
+                    stream.open_runs[record.run] = None
+                else:
+                    stream.open_runs.pop(record.run, None)
+        stream.records.extend(records)
+        stream.head = seq
         while len(stream.records) > self._retained:
             self._bytes -= len(stream.records.popleft().encoded)
         stream.epoch = batch.epoch or stream.epoch

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import attrs
 
-from ..runtime import Ref, Reply
+from ..runtime import Ref, Refusal, Reply
 from .commands import Result
 from .events import Event
 from .ids import SessionKey
@@ -307,14 +307,25 @@ class RunCommand:
     run: str | None
 
 
-@attrs.frozen(eq=False)
 class Publish:
-    """An agent's event, the `n`-th of its run. The answer, once it is durable, is its `Position`."""
+    """What an agent says, as one message: events of one run, the first of them its `first`-th, the others behind it.
 
-    run: str
-    n: int
-    event: Event
-    tool: str = ""
+    Until the session takes it, its agent puts what it says next into it, too: a burst costs one message. The answer,
+    once all that was taken is durable, is the `Position` of the last of them; `seqs` has those of all.
+    """
+
+    __slots__ = ("events", "first", "refused", "run", "seqs", "taken")
+
+    def __init__(self, run: str, first: int, *events: Event) -> None:
+        self.run = run
+        self.first = first
+        self.events = list(events)
+        self.taken = False
+        """Whether the session has looked at it: nothing more goes in."""
+        self.seqs: list[int] = []
+        """The seqs of the events that the session took."""
+        self.refused: Refusal | None = None
+        """Why it took no more than these."""
 
 
 @attrs.frozen(eq=False)

@@ -6,15 +6,15 @@ open tool calls are closed before it, and no further event of that run is taken 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from ..runtime import ActorExited, ChildSpec, Killed, Ref, Restart, Timer
+from ..runtime import ActorExited, ChildSpec, Killed, Ref, Refusal, Restart, Timer
 from .agent import RESERVED, Agent
 from .errors import CommandRefused, EventRefused, GrammarError, InvalidEvent, RunEnded, UnknownRun
-from .events import TERMINALS, Event, Record
+from .events import TERMINALS, TURNING, Event, Record
 from .ledger import Ledger
 from .messages import Message, Perform, Publish, RunOpened, RunsReported, RunTimedOut
 from .runs import OpenRun, Runs
@@ -43,6 +43,7 @@ class RunKeeper:
         runs: the runs as the session's records tell them.
         ledger: says when an end is durable.
         record: gives an event its position.
+        record_all: gives many their positions, where nobody wants to hear of each; None where somebody does.
         changed: called when runs or agents came or went.
     """
 
@@ -54,6 +55,7 @@ class RunKeeper:
         ledger: Ledger,
         *,
         record: Callable[[Event], Record],
+        record_all: Callable[[Sequence[Event]], list[int]] | None,
         changed: Callable[[], None],
     ) -> None:
         self._session = session
@@ -62,6 +64,7 @@ class RunKeeper:
         self._runs = runs
         self._ledger = ledger
         self._record = record
+        self._record_all = record_all
         self._changed = changed
         # By run; also of runs that have ended, until the agent is gone.
         self._agents: dict[str, _AtWork] = {}
@@ -125,27 +128,59 @@ class RunKeeper:
 
     # -- what an agent says -------------------------------------------------------------------------------------------
 
-    def publish(self, message: Publish) -> Record:
-        """Record an agent's event. Raises RunEnded, UnknownRun or EventRefused."""
-        event = message.event
+    def publish(self, message: Publish) -> None:
+        """Record what an agent says; `message` hears how much of it was taken, and why no more.
+
+        Raises:
+            RunEnded, UnknownRun, EventRefused: none of it was.
+        """
+        message.taken = True
         run = self._runs.open.get(message.run)
+        if run is not None and self._record_all is not None and self._are_plain(run, message):
+            run.last_n = message.first + len(message.events) - 1
+            message.seqs = self._record_all(message.events)
+            return
+        n = message.first
+        for event in message.events:
+            try:
+                message.seqs.append(self._take(message.run, n, event).seq)
+            except Refusal as refused:
+                message.refused = refused
+                if not message.seqs:
+                    raise
+                return
+            n += 1
+
+    def _are_plain(self, run: OpenRun, message: Publish) -> bool:
+        """Whether these events follow what was said, and change nothing in how far their run has come."""
+        grammar = run.grammar
+        if message.first <= run.last_n or not grammar.started or grammar.ended:
+            return False
+        id = run.id
+        for event in message.events:  # noqa: SIM110 - the generator of an `all` would cost more than the look
+            if event.type in TURNING or event.run != id:
+                return False
+        return True
+
+    def _take(self, run_id: str, n: int, event: Event) -> Record:
+        run, type = self._runs.open.get(run_id), event.type
         if run is None:
-            if self._runs.ended(message.run):
-                raise RunEnded(f"run {message.run} has ended; {event.type} is not recorded")
-            raise UnknownRun(f"run {message.run} is not one of this session; {event.type} is not recorded")
-        if event.run != message.run or message.n <= run.last_n:
-            raise EventRefused(f"{event.type} is number {message.n} of run {message.run}, after {run.last_n}")
-        if event.type in RESERVED:
-            raise EventRefused(f"{event.type} is said by the session, not by an agent")
+            if self._runs.ended(run_id):
+                raise RunEnded(f"run {run_id} has ended; {type} is not recorded")
+            raise UnknownRun(f"run {run_id} is not one of this session; {type} is not recorded")
+        if event.run != run_id or n <= run.last_n:
+            raise EventRefused(f"{type} is number {n} of run {run_id}, after {run.last_n}")
+        if type in RESERVED:
+            raise EventRefused(f"{type} is said by the session, not by an agent")
         try:
-            run.grammar.check(event.type, event.call)
+            run.grammar.apply(type, event.call, event.tool)
         except GrammarError as error:
             raise EventRefused(str(error)) from None
-        run.last_n = message.n
+        run.last_n = n
         record = self._record(event)
-        self._runs.apply(event, record, message.tool)
-        if event.type in TERMINALS:
-            self._ended(run, event.type)
+        self._runs.note(run, type, event.call, record)
+        if type in TERMINALS:
+            self._ended(run, type)
         return record
 
     def report(self) -> RunsReported:

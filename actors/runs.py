@@ -61,7 +61,7 @@ class Runs:
         if run is None:
             run = OpenRun(event.run, RunGrammar(event.run))
         run.grammar.apply(event.type, event.call, tool)
-        self._note(run, event.type, event.call, record)
+        self.note(run, event.type, event.call, record)
 
     def read_back(self, record: Record) -> None:
         """Take a record from the journal as having happened."""
@@ -82,9 +82,10 @@ class Runs:
         number = record.id.rpartition("/")[2]
         if number.isdigit():
             run.last_n = int(number)
-        self._note(run, record.type, call, record)
+        self.note(run, record.type, call, record)
 
-    def _note(self, run: OpenRun, type: str, call: str | None, record: Record) -> None:
+    def note(self, run: OpenRun, type: str, call: str | None, record: Record) -> None:
+        """`apply`, for one who has asked the grammar of that run already."""
         if type in TERMINALS:
             self.open.pop(run.id, None)
             self._ended[run.id] = None

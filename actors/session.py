@@ -90,6 +90,7 @@ class Session(Actor):
         self.revived = False
         """Set by the supervisor before the start: it comes out of quarantine, and so has failed in this process."""
         self._at_work = False
+        self._listens = type(self).on_record is not Session.on_record
         self._busy = False
         self._store_timer: Timer | None = None
         self._append_began = 0.0
@@ -210,7 +211,15 @@ class Session(Actor):
             read=self._read,
             changed=self._note_activity,
         )
-        self._keeper = keeper = RunKeeper(self, node, runs, ledger, record=self._record, changed=self._note_activity)
+        self._keeper = keeper = RunKeeper(
+            self,
+            node,
+            runs,
+            ledger,
+            record=self._record,
+            record_all=None if self._listens else ledger.add_all,
+            changed=self._note_activity,
+        )
         self._desk = CommandDesk(self, node, memory, ledger, keeper, attachments)
         self._at_work = True
 
@@ -247,6 +256,7 @@ class Session(Actor):
         if self._store_timer is not None:
             self._store_timer.cancel()
         self._keeper.forsake()
+        self._ledger.forsake()
 
     def on_undelivered(self, message: Any, reply: Reply[Any] | None) -> bool:
         """Have a message that met the session on its way out routed once more."""
@@ -259,11 +269,12 @@ class Session(Actor):
         """Handle one message; see `messages`."""
         match message:
             case Publish():
-                self._answer_when_durable(self._keeper.publish(message).seq)
+                self._keeper.publish(message)
+                address = self.take_over_reply()
+                if address is not None:
+                    self._ledger.acknowledge(address, message.seqs[-1])
             case StoreAnswered():
-                if self._ledger.take_answer():
-                    self._attachments.wake_all()
-                    self.want_turn_end()
+                self._take_answer()
             case RunCommand():
                 self._desk.take(message)
             case Attach():
@@ -290,7 +301,8 @@ class Session(Actor):
 
     def _record(self, event: Event) -> Record:
         record = self._ledger.add(event)
-        self._author(self.on_record, record)
+        if self._listens:
+            self._author(self.on_record, record)
         return record
 
     def _author(self, hook: Callable[[T], None], argument: T) -> None:
@@ -307,9 +319,6 @@ class Session(Actor):
             seq = self.publish(message.type, message.data)
         except InvalidEvent as error:
             raise EventRefused(str(error)) from None
-        self._answer_when_durable(seq)
-
-    def _answer_when_durable(self, seq: int) -> None:
         reply: Reply[Position] = self.defer_reply()
 
         def settled(error: BaseException | None) -> None:
@@ -326,12 +335,21 @@ class Session(Actor):
     # -- the store ----------------------------------------------------------------------------------------------------
 
     def on_turn_end(self) -> None:
-        """Give the journal what this turn added."""
-        if self._ledger.flush():
-            self._append_began = trio.current_time()
-            # One timer serves all the appends of its time, as there are many.
-            if self._store_timer is None:
-                self._watch_store(self._limits.store_seconds)
+        """Give the journal what this turn added; show it at once if the journal is as quick as that."""
+        ledger = self._ledger
+        while ledger.flush():
+            if not ledger.take_answer():
+                self._append_began = trio.current_time()
+                # One timer serves all the appends of its time, as there are many.
+                if self._store_timer is None:
+                    self._watch_store(self._limits.store_seconds)
+                return
+            self._attachments.wake_all()
+
+    def _take_answer(self) -> None:
+        if self._ledger.take_answer():
+            self._attachments.wake_all()
+            self.want_turn_end()
 
     def _watch_store(self, seconds: float) -> None:
         me = self.actor_ref

@@ -28,7 +28,7 @@ from .errors import (
 from .inspection import ActorStatistics, SlowHandler, SystemStatistics
 from .mailbox import Overflow
 from .ref import Ref
-from .reply import Reply
+from .reply import Reply, ReplyAddress
 from .supervision import Backoff, ChildSpec, Exit, ExitKind, Plan, Restart, Strategy, Supervision, decide
 from .system import ActorSystem, open_system
 from .timers import Timer, Timers
@@ -58,6 +58,7 @@ __all__ = [
     "Ref",
     "Refusal",
     "Reply",
+    "ReplyAddress",
     "Restart",
     "RestartsExhausted",
     "SlowHandler",

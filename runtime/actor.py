@@ -18,7 +18,7 @@ from .errors import NotRunning
 from .family import Family
 from .mailbox import Overflow
 from .ref import Ref
-from .reply import Reply
+from .reply import Reply, ReplyAddress
 from .supervision import ChildSpec, Supervision
 
 if TYPE_CHECKING:
@@ -153,6 +153,15 @@ class Actor(pykka.Actor):
                 before(reply)
 
         reply.on_done = done
+        return reply
+
+    def take_over_reply(self) -> ReplyAddress | None:
+        """Take over answering the ask in hand; None for a tell.
+
+        Unlike with `defer_reply` nobody answers it if the actor ends before: whoever takes it over has to see to that.
+        """
+        cell = self._cell
+        reply, cell.reply = cell.reply, None
         return reply
 
     def want_turn_end(self) -> None:

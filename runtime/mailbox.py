@@ -135,6 +135,16 @@ class Mailbox:
             self.idle = False
             self.system.enqueue(self)
 
+    def put_if_room(self, message: Any, reply: Any) -> bool:
+        """Take a message if there is room and nobody stands in line for it; whether it was taken."""
+        if len(self.queue) >= self.capacity or self.senders:
+            return False
+        self.queue.append((message, reply, copy_context()))
+        if self.idle:
+            self.idle = False
+            self.system.enqueue(self)
+        return True
+
     def _make_room(self, message: Any, reply: Reply[Any] | None) -> bool:
         """Apply the overflow policy; whether the message is to be taken."""
         if self.closed:

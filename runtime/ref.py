@@ -19,7 +19,7 @@ from .calls import at_work
 from .deadletters import DeathReason
 from .errors import AskCycle, AskTimeout, Killed, MailboxFull, WouldBlock
 from .mailbox import ActorStop
-from .reply import Reply, loop_of_this_thread
+from .reply import Reply, ReplyAddress, loop_of_this_thread
 
 if TYPE_CHECKING:
     from .cell import Cell
@@ -177,6 +177,28 @@ class Ref(pykka.ActorRef[A]):
             await cell.put_when_room(message, reply)
         else:
             await cell.put_from_loop(message, reply)
+
+    @trio.lowlevel.enable_ki_protection
+    def post_nowait(self, message: Any, address: ReplyAddress) -> bool:
+        """Ask without waiting for anything, the answer to go to `address`.
+
+        Whether it was asked: not without room, nor on another thread than the actor's; `post` does it then.
+        """
+        cell = self._cell
+        return get_ident() == cell.thread_id and cell.put_if_room(message, address)
+
+    def expect(self, what: str) -> Reply[Any]:
+        """A future to be answered on behalf of this actor: who awaits it waits for the actor (law A10), for `what`."""
+        return Reply(self._cell, what)
+
+    async def post(self, message: Any, address: ReplyAddress) -> None:
+        """Ask, waiting for room only, the answer to go to `address`. When cancelled, it was not asked.
+
+        Raises:
+            pykka.ActorDeadError: the actor is gone, or went while this waited.
+            AskCycle: actors would wait for each other.
+        """
+        await self._put(message, cast("Reply[Any]", address))
 
     @trio.lowlevel.enable_ki_protection
     async def ask_async(self, message: Any, *, timeout_seconds: float | None = None) -> Any:

@@ -15,7 +15,7 @@ import asyncio
 import sys
 import threading
 from collections.abc import Callable, Generator, Iterable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import pykka
 import trio
@@ -26,7 +26,7 @@ from .waits import Turn, What
 if TYPE_CHECKING:
     from .cell import Cell
 
-__all__ = ["Reply", "loop_of_this_thread"]
+__all__ = ["Reply", "ReplyAddress", "loop_of_this_thread"]
 
 T = TypeVar("T")
 
@@ -44,6 +44,23 @@ def loop_of_this_thread() -> str | None:
     except RuntimeError:
         return None
     return "asyncio"
+
+
+class ReplyAddress(Protocol):
+    """Where an answer goes to: a `Reply`, or something lighter that an asker brings along (`Ref.post`).
+
+    A tenth of what a `Reply` costs matters where there is one for each of many messages and hardly any is awaited.
+    """
+
+    @property
+    def abandoned(self) -> bool:
+        """Whether nobody wants the answer any more."""
+
+    def offer(self, value: Any) -> bool:
+        """Take the answer unless there is one; whether it was taken. Plain, on the actor's thread, and never raises."""
+
+    def offer_exception(self, error: BaseException) -> bool:
+        """Take an exception as the answer."""
 
 
 class Reply(pykka.Future[T]):

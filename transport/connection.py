@@ -64,7 +64,7 @@ from .protocol import (
     Welcome,
     clip_reason,
     encode,
-    events_frame,
+    events_parts,
     text_frame,
 )
 from .streams import WebSocket, linger
@@ -446,7 +446,7 @@ class Connection:
             records = found
         self._cursor = records[-1].seq
         self._protocol.sent(trio.current_time())
-        return text_frame(events_frame([record.encoded for record in records]))
+        return text_frame(*events_parts([record.encoded for record in records]))
 
     def _may_say_more(self) -> bool:
         """Whether records still go out: not once the end is agreed on, but a node that drains says all that it can."""

@@ -24,7 +24,7 @@ from .client_events import (
     Welcomed,
 )
 from .closecodes import MAX_REASON_BYTES, CloseCode, Verdict, clip_reason, verdict
-from .codec import decode_client, decode_server, encode, events_frame
+from .codec import decode_client, decode_server, encode, events_parts
 from .errors import BadFrame, FrameTooBig, LocalStateError, TooManyCommands, UnknownType, WireError
 from .frames import frame_size, text_frame
 from .limits import ProtocolLimits
@@ -126,7 +126,7 @@ __all__ = [
     "decode_client",
     "decode_server",
     "encode",
-    "events_frame",
+    "events_parts",
     "frame_size",
     "text_frame",
     "verdict",

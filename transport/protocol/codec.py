@@ -29,7 +29,7 @@ from .messages import (
     Welcome,
 )
 
-__all__ = ["decode_client", "decode_server", "encode", "events_frame"]
+__all__ = ["decode_client", "decode_server", "encode", "events_parts"]
 
 M = TypeVar("M")
 
@@ -48,6 +48,8 @@ _envelope: msgspec.json.Decoder[_Envelope] = msgspec.json.Decoder(_Envelope)
 _client: msgspec.json.Decoder[ClientMessage] = msgspec.json.Decoder(ClientMessage)
 _server: msgspec.json.Decoder[ServerMessage] = msgspec.json.Decoder(ServerMessage)
 _encoder = msgspec.json.Encoder()
+_EVENTS_HEAD = b'{"t":"events","events":['
+_EVENTS_TAIL = b"]}"
 
 
 def encode(message: ClientMessage | ServerMessage) -> bytes:
@@ -55,9 +57,12 @@ def encode(message: ClientMessage | ServerMessage) -> bytes:
     return _encoder.encode(message)
 
 
-def events_frame(records: Sequence[bytes]) -> bytes:
-    """Splice records that are already encoded into one `events` frame, without looking into them."""
-    return b'{"t":"events","events":[' + b",".join(records) + b"]}"
+def events_parts(records: Sequence[bytes]) -> tuple[bytes, bytes, bytes]:
+    """Splice records that are already encoded into an `events` message, without looking into them.
+
+    In parts, which `text_frame` takes, so that no byte is copied more often than it has to be.
+    """
+    return _EVENTS_HEAD, records[0] if len(records) == 1 else b",".join(records), _EVENTS_TAIL
 
 
 def decode_client(text: str | bytes, *, max_bytes: int, max_depth: int) -> ClientMessage:

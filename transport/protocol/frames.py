@@ -15,14 +15,16 @@ _MAX_SHORT = 125
 _MAX_16_BIT = 0xFFFF
 
 
-def text_frame(payload: bytes) -> bytes:
-    """Return the frame that carries `payload` (valid UTF-8, which is not checked) as one text message."""
-    length = len(payload)
+def text_frame(*parts: bytes) -> bytes:
+    """Return the frame that carries `parts` (together valid UTF-8, which is not checked) as one text message."""
+    length = sum(map(len, parts))
     if length <= _MAX_SHORT:
-        return _FIN_TEXT + length.to_bytes(1, "big") + payload
-    if length <= _MAX_16_BIT:
-        return _FIN_TEXT + b"\x7e" + length.to_bytes(2, "big") + payload
-    return _FIN_TEXT + b"\x7f" + length.to_bytes(8, "big") + payload
+        header = length.to_bytes(1, "big")
+    elif length <= _MAX_16_BIT:
+        header = b"\x7e" + length.to_bytes(2, "big")
+    else:
+        header = b"\x7f" + length.to_bytes(8, "big")
+    return b"".join((_FIN_TEXT, header, *parts))
 
 
 def frame_size(payload_len: int) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import attrs
+import msgspec
 import trio
 
 from callboard.actors import (
@@ -38,6 +39,9 @@ class Recording(Session):
 
     def event(self, id: str, type: str, run: str | None, data: dict[str, Any]) -> Event:
         return Event.make(id, type, run, data, max_bytes=self._limits.event_bytes, max_depth=self._limits.depth)
+
+    def on_record(self, record: Record) -> None:
+        """A session that listens gives positions one by one, so nothing goes past `_record`."""
 
     def _record(self, event: Event) -> Record:
         return self.record(event)
@@ -82,7 +86,7 @@ class SaysWhatIsNoEvent(Recording):
     def record(self, event: Event) -> Record:
         if event.type == "agent_thinking":
             body = event.body.replace(b'"agent_thinking"', b'"agent_pondering"')
-            event = attrs.evolve(event, type="agent_pondering", body=body)
+            event = msgspec.structs.replace(event, type="agent_pondering", body=body)
         return super().record(event)
 
 

@@ -15,7 +15,7 @@ from callboard.transport.protocol import (
     Welcome,
     WireRecord,
     encode,
-    events_frame,
+    events_parts,
 )
 
 from .samples import Mode, welcome
@@ -85,7 +85,7 @@ class SessionModel:
         if merged > 1 and len(chosen) >= merged:
             chosen = [self._merge(chosen[:merged]), *chosen[merged:]]
         end = chosen[-1].last if chosen else start - 1
-        return events_frame([record_bytes(item) for item in chosen]), end + 1
+        return b"".join(events_parts([record_bytes(item) for item in chosen])), end + 1
 
     def _merge(self, pieces: list[WireRecord]) -> WireRecord:
         first, last = pieces[0].first, pieces[-1].last
@@ -103,4 +103,4 @@ class SessionModel:
 
 def record_bytes(item: WireRecord) -> bytes:
     """A record as it stands between the brackets of an `events` frame."""
-    return encode(Events((item,)))[len(events_frame([])) - 2 : -2]
+    return encode(Events((item,)))[len(b"".join(events_parts([]))) - 2 : -2]

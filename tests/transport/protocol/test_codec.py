@@ -18,7 +18,7 @@ from callboard.transport.protocol import (
     decode_client,
     decode_server,
     encode,
-    events_frame,
+    events_parts,
 )
 
 from .samples import DEVICE, command, hello, record
@@ -195,6 +195,6 @@ def test_keys_come_in_any_order_and_unknown_ones_are_ignored() -> None:
 def test_spliced_records_are_what_was_encoded_one_by_one(seqs: list[int]) -> None:
     """An event is encoded once and never parsed again on its way."""
     records = [record(seq) for seq in seqs]
-    spliced = events_frame([record_bytes(item) for item in records])
+    spliced = b"".join(events_parts([record_bytes(item) for item in records]))
     assert spliced == encode(Events(tuple(records)))
     assert decode_server(spliced) == Events(tuple(records))
