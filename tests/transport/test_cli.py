@@ -36,12 +36,15 @@ def run(*arguments: str, **environ: str) -> Result:
     return CliRunner().invoke(main, arguments, env=environ)
 
 
-@pytest.mark.parametrize("command", [[], ["demo"], ["serve"], ["token"]])
+@pytest.mark.parametrize("command", [[], *([name] for name in main.commands)], ids=" ".join)
 def test_help_says_what_a_command_does(command: list[str]) -> None:
-    """In words, with an example, and without an error."""
+    """In words, with examples on lines of their own, and without an error or a mark of its writing."""
     result = run(*command, "--help")
     assert result.exit_code == 0
     assert "callboard " + " ".join(command) in result.output
+    assert not any(mark in result.output for mark in ("\\b", "[dim]", "[/]", "\b"))
+    for name in command:
+        assert f"\n   callboard {name}" in result.output
     assert run(*command, "-h").output == result.output
 
 

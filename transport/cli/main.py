@@ -33,6 +33,7 @@ __all__ = ["main"]
 
 click.rich_click.TEXT_MARKUP = "rich"
 click.rich_click.SHOW_ARGUMENTS = True
+click.rich_click.TEXT_PARAGRAPH_LINEBREAKS = "\n\n"
 
 
 def home_folder() -> Path:
@@ -63,13 +64,16 @@ def main() -> None:
 
 @main.command()
 @click.option(
-    "--port", type=click.IntRange(0, 65_535), help="The TCP port; by default 8765, or a free one if it is taken."
+    "--port",
+    metavar="PORT",
+    type=click.IntRange(0, 65_535),
+    help="The TCP port; by default 8765, or a free one if it is taken.",
 )
 @click.option("--browser/--no-browser", default=True, help="Open the page where there is a display.")
 @_journal
 @click.option("-v", "--verbose", is_flag=True, help="One log line for each connection and run.")
 def demo(port: int | None, browser: bool, journal: str | None, verbose: bool) -> None:
-    r"""Show real agents at work: node, agent and page on one port of this machine.
+    """Show real agents at work: node, agent and page on one port of this machine.
 
     Log in with any name; the login is open, so the demo listens on loopback only. Ctrl-C stops it in order.
 
@@ -87,7 +91,7 @@ def demo(port: int | None, browser: bool, journal: str | None, verbose: bool) ->
     "--app", metavar="MODULE:NAME", help="The platform's [bold]callboard.App[/], looked up in the current folder first."
 )
 @click.option("--host", metavar="HOST", help="The address to listen on. [dim]\\[default: 127.0.0.1][/]")
-@click.option("--port", type=click.IntRange(0, 65_535), help="The TCP port. [dim]\\[default: 8765][/]")
+@click.option("--port", metavar="PORT", type=click.IntRange(0, 65_535), help="The TCP port. [dim]\\[default: 8765][/]")
 @click.option(
     "--origin",
     "origins",
@@ -148,7 +152,7 @@ def serve(
     config_file: Path | None,
     verbose: bool,
 ) -> None:
-    r"""Serve a platform's board.
+    """Serve a platform's board.
 
     Settings come from flags, [bold]CALLBOARD_*[/] variables and [bold]callboard.toml[/], in this order. SIGTERM or
     Ctrl-C drains: clients are asked to go, open runs may end.
@@ -156,7 +160,8 @@ def serve(
     \b
     [dim]Examples:[/]
       callboard serve --dev --app examples.librarian:board
-      CALLBOARD_KEY=$(openssl rand -hex 32) callboard serve --app yourapp:board --host 0.0.0.0
+      callboard serve --app yourapp:board --host 0.0.0.0 --key-file secret.key
+      callboard serve --app yourapp:board --tls-cert node.pem --tls-key node.key
     """
     flags = {
         "app": app,
@@ -183,13 +188,14 @@ def serve(
     "--scope", default="", metavar="S", help="What it may do besides, as [bold]operator[/]; names separated by spaces."
 )
 def token(user: str, scope: str) -> None:
-    r"""Print a development token, valid for 24 hours, and nothing else.
+    """Print a development token, valid for 24 hours, and nothing else.
 
     It is signed with the development key, which [bold]callboard serve --dev[/] verifies with; other nodes refuse it.
 
     \b
-    [dim]Example:[/]
-      curl -X POST -H "Authorization: Bearer $(callboard token --user ada)" http://127.0.0.1:8765/v1/tickets
+    [dim]Examples:[/]
+      callboard token --user ada
+      callboard token --user root --scope operator
     """
     with complain():
         if not 1 <= len(user) <= 200 or not user.isprintable():
@@ -202,6 +208,7 @@ def _source(command: str | None) -> TokenOf:
     return token_source(command, lambda: dev_key(home_folder(), os.urandom)[0])
 
 
+_url = click.argument("url", metavar="URL", help="The node, as [bold]http://127.0.0.1:8765[/].")
 _user = click.option("--user", metavar="NAME", default=getpass.getuser, help="Who connects. [dim]\\[default: you][/]")
 _session = click.option("--session", metavar="NAME", default="main", help="Which of the user's sessions.")
 _token_command = click.option(
@@ -220,17 +227,19 @@ _ca = click.option(
 
 
 @main.command()
-@click.argument("url")
+@_url
 @_user
 @_session
 @_token_command
 @_ca
 @click.option("--say", metavar="TEXT", help="Say this, show the run, and leave: exit code 0 if it completed.")
-@click.option("--last", type=click.IntRange(0), default=100, help="How many earlier records to show.")
+@click.option("--last", metavar="N", type=click.IntRange(0), default=100, help="How many earlier records to show.")
 def attach(
     url: str, user: str, session: str, token_command: str | None, ca: Path | None, say: str | None, last: int
 ) -> None:
-    r"""Attach to a session in the terminal: type messages, watch the events.
+    """Attach to a session in the terminal: type messages, watch the events.
+
+    It comes back after cuts and restarts of the node. Leaving cancels nothing: runs go on.
 
     \b
     [dim]Examples:[/]
@@ -250,7 +259,7 @@ def attach(
 @_token_command
 @_ca
 def ticket(user: str, url: str, session: str, token_command: str | None, ca: Path | None) -> None:
-    r"""Print a ticket: the node's answer, as JSON.
+    """Print a ticket: the node's answer, as JSON.
 
     It opens one connection within 30 seconds, from a client that names no origin.
 
@@ -264,9 +273,14 @@ def ticket(user: str, url: str, session: str, token_command: str | None, ca: Pat
 
 
 @main.command()
-@click.argument("url")
+@_url
 @click.option(
-    "--sort", type=click.Choice(list(SORTS)), default="stuck", show_default=True, help="Which actors come first."
+    "--sort",
+    type=click.Choice(list(SORTS)),
+    metavar="ORDER",
+    default="stuck",
+    show_default=True,
+    help=f"Which actors come first: {', '.join(SORTS)}.",
 )
 @click.option(
     "--filter",
@@ -314,7 +328,7 @@ def top(
     [dim]Examples:[/]
       callboard top http://127.0.0.1:8765
       callboard top http://127.0.0.1:8765 --once --sort mailbox --filter sessions
-    """  # noqa: D301 - click wants the character itself
+    """
     with complain():
         source = _source(token_command)
         wanted = Wanted(sort=sort, match=match, tree=tree)
@@ -324,9 +338,18 @@ def top(
 
 
 @main.command()
-@click.argument("url")
-@click.option("--users", type=click.IntRange(1), default=20, show_default=True, help="How many users at the same time.")
-@click.option("--devices", type=click.IntRange(1), default=2, show_default=True, help="How many devices each has.")
+@_url
+@click.option(
+    "--users",
+    metavar="N",
+    type=click.IntRange(1),
+    default=20,
+    show_default=True,
+    help="How many users at the same time.",
+)
+@click.option(
+    "--devices", metavar="N", type=click.IntRange(1), default=2, show_default=True, help="How many devices each has."
+)
 @_session
 @click.option(
     "--token-command",
@@ -365,8 +388,9 @@ def verify(
     \b
     [dim]Examples:[/]
       callboard verify http://127.0.0.1:8765
-      callboard verify http://127.0.0.1:8765 --users 200 --token-command "./login.sh {user} {scope}"
-    """  # noqa: D301 - click wants the character itself
+      callboard verify http://127.0.0.1:8765 --users 200
+      callboard verify https://node.example --token-command "./jwt {user} {scope}"
+    """
     with complain():
         plan = Plan(
             url=_http_url(url), users=users, devices=devices, session=session, text=text, timeout_seconds=timeout
