@@ -6,9 +6,10 @@ method here; everything others may do to it is on its `Ref`.
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 
 import pykka
 import trio
@@ -19,12 +20,23 @@ from .family import Family
 from .mailbox import Overflow
 from .ref import Ref
 from .reply import Reply, ReplyAddress
+from .started import start
 from .supervision import ChildSpec, Supervision
 
 if TYPE_CHECKING:
     from .system import ActorSystem
 
 __all__ = ["Actor", "Supervisor"]
+
+
+class _NotStarted:
+    """The cell of an actor that was made by calling its class."""
+
+    def __get__(self, actor: Actor | None, owner: type[Actor]) -> Any:
+        raise NotRunning(
+            f"this {owner.__name__} was made by calling its class, so it has no place to live: "
+            f"use `await system.spawn({owner.__name__}, id=...)`, or pykka's `{owner.__name__}.start(...)`"
+        )
 
 
 class Actor(pykka.Actor):
@@ -41,15 +53,26 @@ class Actor(pykka.Actor):
     supervision: ClassVar[Supervision] = Supervision()
     """How this actor supervises its children."""
 
-    _cell: Cell
+    _cell: Cell = cast("Cell", _NotStarted())
+
+    @classmethod
+    def start(cls, *args: Any, **kwargs: Any) -> Ref[Self]:
+        """Pykka's way: start an actor that nobody supervises, with pykka's rules for exceptions. On any thread.
+
+        It lives in the innermost system that is open on this thread, else on a thread of the process that is there
+        for such actors; it is in pykka's `ActorRegistry`. Returns before `on_start` has run.
+
+        Raises:
+            Exception: whatever the class raised.
+        """
+        return start(cls, args, kwargs)
 
     def __init__(self, *_args: Any, **_kwargs: Any) -> None:
         cell = binding.cell
         if cell is None:
-            raise NotRunning(
-                f"{type(self).__name__} is made by the factory of a supervisor, not by calling the class: "
-                f"use `await system.spawn({type(self).__name__}, id=...)`"
-            )
+            # Somebody calls the class, which is no error in pykka; whatever needs a place in a system raises.
+            self.actor_urn = uuid.uuid4().urn  # noqa: TID251 - pykka's way to name an actor; it is only told
+            return
         self._cell = cell
         cell.bind(self, self._proxied)
         self._actor_ref = cell.ref
@@ -230,7 +253,7 @@ class Supervisor(Actor):
 
 
 @trio.lowlevel.enable_ki_protection
-async def start_and_wait(family: Family, spec: ChildSpec, *, supervised: bool = True) -> Ref[Any]:
+async def start_and_wait(family: Family, spec: ChildSpec) -> Ref[Any]:
     """Start a child and wait for its `on_start`; when cancelled meanwhile, the child is stopped."""
     started: Reply[None] = Reply(what="its start")
 
@@ -240,7 +263,7 @@ async def start_and_wait(family: Family, spec: ChildSpec, *, supervised: bool = 
         else:
             started.offer_exception(error)
 
-    ref = family.start(spec, report, supervised=supervised)
+    ref = family.start(spec, report)
     started.target = ref._cell
     try:
         await started.wait()

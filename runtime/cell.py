@@ -162,16 +162,16 @@ class Cell(Mailbox):
 
     def _make_actor(self) -> None:
         previous, binding.cell = binding.cell, self
+        before = getattr(self, "actor", None)
         try:
             actor: Any = self.factory()
             if isinstance(actor, pykka.Actor):
                 actor = self.system.bridged(actor)
         finally:
             binding.cell = previous
-        if getattr(actor, "_cell", None) is not self or (self.restarts and actor is self.actor):
+        if getattr(actor, "_cell", None) is not self or actor is before:
             raise NotRunning(f"the factory of {self.path} has to make a new callboard actor, not {actor!r}")
-        self.actor: Actor = actor
-        self.receive = self.actor.on_receive
+        self.receive = actor.on_receive
 
     def bind(self, actor: Actor, seen: pykka.Actor) -> None:
         """Give a new actor its identity, and the bound that the one who is seen in its place declares, if it does.
@@ -181,10 +181,18 @@ class Cell(Mailbox):
         capacity = getattr(seen, "mailbox_capacity", actor.mailbox_capacity)
         if capacity < 1:
             raise ValueError(f"mailbox_capacity of {type(seen).__name__} is {capacity}; it must be >= 1")
+        self.actor = actor  # already here, because its `__init__` may make a proxy to itself
         if not hasattr(self, "ref"):
-            self.ref = Ref(self, type(seen))
+            self.ref = self._make_ref(type(seen))
         self.capacity = capacity
         self.overflow = getattr(seen, "mailbox_overflow", actor.mailbox_overflow)
+
+    def _make_ref(self, kind: type[Any]) -> Ref[Any]:
+        return Ref(self, kind)
+
+    def report(self, error: BaseException) -> None:
+        """Tell operators of a failure."""
+        self.system.report(self, error)
 
     def start(self, started: Callable[[BaseException | None], None] | None = None) -> None:
         """Run `on_start`, then take messages. `started` hears None, or the exception that `on_start` raised."""
@@ -229,7 +237,7 @@ class Cell(Mailbox):
             self.comes_back = False
             started(error)
         else:
-            self.system.report(self, error)
+            self.report(error)
         self._drop_deferred(error)
         if self.killing is not None and (self.final or self.comes_back):
             self._killed(error)
@@ -347,11 +355,7 @@ class Cell(Mailbox):
 
     def _raised(self, error: BaseException) -> bool:
         """A handler raised: tell the asker, and fail unless it was an answer. Whether the cell goes on."""
-        self.handled += 1
-        message, self.message = self.message, None
-        reply, self.reply = self.reply, None
-        if reply is not None:
-            reply.offer_exception(error)
+        message, reply = self._answered_with(error)
         if isinstance(error, Refusal):
             if reply is None:
                 self.bury(message, DeathReason.CRASHED, error)
@@ -362,6 +366,15 @@ class Cell(Mailbox):
         self.fail(error)
         self._abort_unless_exception(error)
         return False
+
+    def _answered_with(self, error: BaseException) -> tuple[Any, Reply[Any] | None]:
+        """The message in hand is done, by an exception; gives it and where it was answered."""
+        self.handled += 1
+        message, self.message = self.message, None
+        reply, self.reply = self.reply, None
+        if reply is not None:
+            reply.offer_exception(error)
+        return message, reply
 
     def _abort_unless_exception(self, error: BaseException) -> None:
         """End the whole system for what is no Exception: SystemExit, or a KeyboardInterrupt of the actor's own code."""
@@ -389,7 +402,7 @@ class Cell(Mailbox):
             message, reply, killing = self.message, self.reply, self.killing
             self.message = self.reply = None
             if error is not None:
-                self.system.report(self, error)
+                self.report(error)
             self.bury(message, DeathReason.INTERRUPTED, killing)
             if reply is not None:
                 reply.offer_exception(pykka.ActorDeadError(f"{self.ref} was killed while it worked on the answer"))
@@ -453,7 +466,7 @@ class Cell(Mailbox):
     def _after_stop(self, error: BaseException | None) -> None:
         if error is not None:
             self.last_error = error
-            self.system.report(self, error)
+            self.report(error)
         self.terminate(error)
 
     def request_kill(self, error: BaseException) -> None:
@@ -509,11 +522,11 @@ class Cell(Mailbox):
         self.idle = False
         self.kill_wanted = None
         self.last_error = error
-        self.system.report(self, error)
+        self.report(error)
         try:
             self.actor.on_failure(type(error), error, error.__traceback__)
         except BaseException as second:  # noqa: BLE001 - the cell: it has failed already, so this is only told
-            self.system.report(self, second)
+            self.report(second)
             self._abort_unless_exception(second)
         self._drop_deferred(error)
         self._without_children(lambda: self._failed(error))
@@ -552,7 +565,7 @@ class Cell(Mailbox):
         self.reason = reason
         self.ref.actor_stopped.set()
         self.close(self._taken_over if reason is None else _not_taken_over)
-        self._drop_deferred(pykka.ActorDeadError(f"{self.ref} is gone"))
+        self._drop_deferred(pykka.ActorDeadError(f"{self.ref} not found"))
         for watched in self.watching or ():
             if watched.watchers is not None:
                 watched.watchers.pop(self, None)
@@ -585,7 +598,7 @@ class Cell(Mailbox):
         try:
             return self.actor.on_undelivered(message, reply)
         except Exception as error:  # noqa: BLE001 - the cell: the actor has ended, so this is only told
-            self.system.report(self, error)
+            self.report(error)
             return False
 
     def _drop_deferred(self, error: BaseException) -> None:

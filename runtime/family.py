@@ -37,7 +37,7 @@ class Family:
         self.children: dict[str, Child] = {}
 
     @trio.lowlevel.enable_ki_protection
-    def start(self, spec: ChildSpec, started: Started | None = None, *, supervised: bool = True) -> Ref[Any]:
+    def start(self, spec: ChildSpec, started: Started | None = None) -> Ref[Any]:
         """Start a child.
 
         A plain `on_start` has run when this returns, and its exception is raised here. For an async one `started`
@@ -51,8 +51,8 @@ class Family:
             raise NotRunning(f"{self._cell.path} is {self._cell.state.value} and starts no child {spec.id!r}")
         if spec.id in self.children:
             raise ValueError(f"{self._cell.path} has a child {spec.id!r} already")
-        cell = Cell(self._cell.system, self._cell, spec.id, spec.factory, supervised=supervised)
-        self.children[spec.id] = Child(spec, cell)
+        cell = Cell(self._cell.system, self._cell, spec.id, spec.factory, supervised=True)
+        self.adopt(spec, cell)
         outcome: list[BaseException | None] = []
         returned = False
 
@@ -72,6 +72,10 @@ class Family:
             if started is not None:
                 started(None)
         return cell.ref
+
+    def adopt(self, spec: ChildSpec, cell: Cell) -> None:
+        """Take a cell that was made as a child."""
+        self.children[spec.id] = Child(spec, cell)
 
     def child_gone(self, cell: Cell) -> None:
         """A child is gone for good; called by its cell."""

@@ -168,7 +168,7 @@ class Mailbox:
         """Raise the error of a message to an actor that is gone."""
         if reply is None:
             self.bury(message, DeathReason.DEAD)
-        raise pykka.ActorDeadError(f"{self.ref} is gone")
+        raise pykka.ActorDeadError(f"{self.ref} not found")
 
     async def put_when_room(self, message: Any, reply: Reply[Any] | None) -> None:
         """Take a message, waiting for room. When cancelled, the message was not taken."""
@@ -196,7 +196,7 @@ class Mailbox:
             message, reply, _ = sender.envelope
             if reply is None:
                 self.bury(message, DeathReason.DEAD)
-            sender.admitted.set_exception(pykka.ActorDeadError(f"{self.ref} is gone"))
+            sender.admitted.set_exception(pykka.ActorDeadError(f"{self.ref} not found"))
             return
         if self.senders is None:
             self.senders = deque()
@@ -229,7 +229,7 @@ class Mailbox:
         if get_ident() == self.thread_id:
             self._arrived()
         else:
-            self.system.from_thread(self._arrived)
+            self._from_thread(self._arrived)
 
     def put_from_thread(self, message: Any, reply: Reply[Any] | None) -> None:
         """Take a message from another thread, which waits for room (law A3).
@@ -255,9 +255,9 @@ class Mailbox:
         if worker is not None and worker.cell is self:
             raise MailboxFull(f"the mailbox of {self.ref} is full and its own thread would wait for itself")
         sender = Sender(envelope)
-        self.system.from_thread(self.stand_in_line, sender)
+        self._from_thread(self.stand_in_line, sender)
         if self.closed:
-            raise pykka.ActorDeadError(f"{self.ref} is gone")
+            raise pykka.ActorDeadError(f"{self.ref} not found")
         sender.admitted.get()
 
     def _abandoned(self) -> pykka.ActorDeadError:
@@ -268,7 +268,7 @@ class Mailbox:
             return False
         # Appending to a deque is atomic; threads that race for the last place exceed the capacity by their number.
         self.queue.append(envelope)
-        self.system.from_thread(self._arrived)
+        self._from_thread(self._arrived)
         return True
 
     async def put_from_loop(self, message: Any, reply: Reply[Any] | None) -> None:
@@ -282,7 +282,7 @@ class Mailbox:
         sender = Sender((message, reply, copy_context()))
         if not self.senders and self._put_there(sender.envelope):
             return
-        self.system.from_thread(self.stand_in_line, sender)
+        self._from_thread(self.stand_in_line, sender)
         turn = Turn.here()
         if turn is None or turn.waits is not self.system.waits:
             await sender.admitted.park()
@@ -294,6 +294,12 @@ class Mailbox:
             await sender.admitted.park()
         finally:
             self.system.run_soon(turn.wait_ends, key)
+
+    def _from_thread(self, function: Callable[..., Any], *args: Any) -> None:
+        try:
+            self.system.from_thread(function, *args)
+        except pykka.ActorDeadError:
+            raise pykka.ActorDeadError(f"{self.ref} not found") from None
 
     def _arrived(self) -> None:
         if self.closed:
@@ -365,7 +371,7 @@ class Mailbox:
             message, reply, _ = sender.envelope
             if reply is None:
                 self.bury(message, DeathReason.DEAD)
-            sender.admitted.offer_exception(pykka.ActorDeadError(f"{self.ref} is gone"))
+            sender.admitted.offer_exception(pykka.ActorDeadError(f"{self.ref} not found"))
 
     def bury_queue(self, take_over: Callable[[Any, Reply[Any] | None], bool] = lambda message, reply: False) -> None:
         """Empty the queue: each ask gets its answer, a drain is fulfilled."""

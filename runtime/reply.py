@@ -12,6 +12,7 @@ A5).
 from __future__ import annotations
 
 import asyncio
+import queue
 import sys
 import threading
 from collections.abc import Callable, Generator, Iterable
@@ -99,16 +100,16 @@ class Reply(pykka.Future[T]):
         """Give the answer; dropped when nobody waits any more.
 
         Raises:
-            RuntimeError: there is an answer already.
+            queue.Full: there is an answer already, as in pykka.
         """
         if not self.offer(value) and not self.abandoned:
-            raise RuntimeError(f"{self!r} is answered already")
+            raise queue.Full(f"{self!r} is answered already")
 
     def set_exception(self, exc_info: Any = None) -> None:
         """Answer with an exception: an exception, pykka's three-tuple, or the one being handled.
 
         Raises:
-            RuntimeError: there is an answer already.
+            queue.Full: there is an answer already, as in pykka.
         """
         if exc_info is None:
             exc_info = sys.exc_info()
@@ -116,7 +117,7 @@ class Reply(pykka.Future[T]):
         if not isinstance(error, BaseException):
             raise TypeError(f"an exception or an exc_info triple is needed, not {exc_info!r}")
         if not self.offer_exception(error) and not self.abandoned:
-            raise RuntimeError(f"{self!r} is answered already")
+            raise queue.Full(f"{self!r} is answered already")
 
     def offer(self, value: T | None) -> bool:
         """Give the answer unless the reply has ended; whether it was taken."""
@@ -179,6 +180,16 @@ class Reply(pykka.Future[T]):
                 if not self.done:
                     raise pykka.Timeout(f"no answer within {timeout} seconds")
         return self.result()
+
+    def set_get_hook(self, func: Any) -> None:
+        """Pykka's: have `get` call `func` for the answer.
+
+        Raises:
+            queue.Full: there is an answer already.
+        """
+        if self.done:
+            raise queue.Full(f"{self!r} is answered already")
+        super().set_get_hook(func)
 
     def __await__(self) -> Generator[Any, Any, T]:
         return self.wait().__await__()

@@ -35,6 +35,7 @@ from .inspection import ActorStatistics, SystemStatistics, dump, statistics
 from .lookout import Lookout
 from .mailbox import Mailbox
 from .ref import Ref
+from .started import HOST, here
 from .supervision import ChildSpec, Restart
 from .threads import ThreadBridge
 from .timers import Timers
@@ -96,8 +97,8 @@ class ActorSystem:
         self._closing = trio.Event()
         self._closed = trio.Event()
         self._ended = trio.Event()
-        self._root = Cell(self, None, name, _Root, supervised=False)
-        self._root.family = Family(self._root, _Root.supervision)
+        self.root = Cell(self, None, name, _Root, supervised=False)
+        self.root.family = Family(self.root, _Root.supervision)
 
     # -- for users --------------------------------------------------------------------------------------------------
 
@@ -115,8 +116,8 @@ class ActorSystem:
             ValueError: there is one of this id.
             Exception: whatever the factory or `on_start` raised.
         """
-        assert self._root.family is not None
-        return await start_and_wait(self._root.family, ChildSpec(id, factory, restart, stop_seconds))
+        assert self.root.family is not None
+        return await start_and_wait(self.root.family, ChildSpec(id, factory, restart, stop_seconds))
 
     def statistics(self) -> SystemStatistics:
         """A snapshot of all actors and counters."""
@@ -138,6 +139,10 @@ class ActorSystem:
             return ThreadBridge(actor)
         return actor
 
+    def close(self) -> None:
+        """End the body of `open_system`, and with it the system in order."""
+        self._body.cancel()
+
     def count_refused(self) -> None:
         """An actor that was abandoned has said something: nobody hears it."""
         self.refused += 1
@@ -153,7 +158,7 @@ class ActorSystem:
         """End the system because of `error`: an ordered stop, then `error` is raised from `open_system`."""
         if self.failure is None:
             self.failure = error
-        self._body.cancel()
+        self.close()
 
     # -- for cells and refs -----------------------------------------------------------------------------------------
 
@@ -291,10 +296,10 @@ class ActorSystem:
                 self._nursery = nursery
                 nursery.start_soon(self._dispatch, name=f"{self.name}: dispatcher")
                 nursery.start_soon(self.timers.run, name=f"{self.name}: timers")
-                self._root.start()
+                self.root.start()
                 ready.set()
                 await self._closing.wait()
-                self._root.control(self._root.begin_stop)
+                self.root.control(self.root.begin_stop)
                 await self._closed.wait()
                 for service in reversed(self._services.values()):
                     await service.aclose()
@@ -313,7 +318,7 @@ class ActorSystem:
                     await self._ended.wait()
                 except KeyboardInterrupt as interrupt:
                     if interrupted:
-                        self.do_soon(lambda: self._root.kill(Killed(f"{self.name}: interrupted again"), final=True))
+                        self.do_soon(lambda: self.root.kill(Killed(f"{self.name}: interrupted again"), final=True))
                     interrupted = True
                     self.abort(interrupt)
 
@@ -362,6 +367,7 @@ async def open_system(
     ready = trio.Event()
     trio.lowlevel.spawn_system_task(system._host, ready, name=f"{name}: system", context=contextvars.copy_context())
     interrupted = False
+    here.systems.append(system)
     try:
         with system._body:
             await ready.wait()
@@ -374,7 +380,11 @@ async def open_system(
         raise
     finally:
         await system._close(interrupted=interrupted)
+        here.systems.remove(system)
         if system.lookout is not None:
             system.lookout.close()
         if system.failure is not None:
             raise system.failure
+
+
+HOST.opens = open_system

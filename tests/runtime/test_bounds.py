@@ -181,7 +181,7 @@ async def test_dead_letters_keep_the_newest() -> None:
         ref = await system.spawn(Worker, id="a")
         await ref.stop(block=False)
         for number in range(200):
-            with pytest.raises(pykka.ActorDeadError, match="Worker \\(system/a\\) is gone"):
+            with pytest.raises(pykka.ActorDeadError, match="Worker \\(system/a\\) not found"):
                 ref.tell(number)
         assert ref.tell_if_alive("more") is False
         newest = system.dead_letters.newest()

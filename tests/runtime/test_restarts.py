@@ -182,10 +182,14 @@ async def test_each_restart_makes_a_new_actor() -> None:
         assert "has to make a new callboard actor" in str(error.__cause__)
 
 
-async def test_a_class_is_not_called() -> None:
-    """Outside of a factory there is no cell to live in; the message says what to do."""
+async def test_an_actor_that_was_made_by_calling_its_class_says_what_to_do() -> None:
+    """Outside of a factory there is no cell to live in. To make one is no error, as in pykka; to use it is."""
+    worker = Worker()
     with pytest.raises(NotRunning, match=r"use `await system\.spawn\(Worker, id=\.\.\.\)`"):
-        Worker()
+        _ = worker.actor_ref
+    async with open_system() as system:
+        with pytest.raises(NotRunning, match="was made by calling its class"):
+            await system.spawn(lambda: worker, id="a")
 
 
 async def test_on_failure_runs_before_the_restart() -> None:

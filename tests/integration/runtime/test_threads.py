@@ -322,7 +322,7 @@ def test_a_deferred_reply_is_given_by_another_thread() -> None:
             reply.set(number)
             try:
                 reply.set("again")
-            except RuntimeError:
+            except queue.Full:
                 said.append("refused")
         return said
 
