@@ -231,6 +231,25 @@ async def test_too_many_commands() -> None:
         await gone(guests.board, "eager")
 
 
+@pytest.mark.parametrize("t", ["ack", "pong"])
+async def test_too_many_frames_that_ask_for_nothing(t: str) -> None:
+    """Acks and unasked pongs cost the node a parse each: a flood of them is closed with 4102, what is usual is not."""
+    async with a_good_user_beside() as guests:
+        for number, code in ((80, 1000), (500, 4102)):  # S13
+            peer = await guests.connect()
+            await peer.hello(await guests.board.ticket("chatty"))
+            for _ in range(number):
+                await peer.send({"t": t, "seq": 0})
+            if code == 1000:
+                await peer.send({"t": "command", "id": 1, "op": "fly", "data": {}})
+                assert (await peer.result(1))["error"]["code"] == "unknown_op"
+                await peer.leave()
+            else:
+                assert await peer.closed() == code
+                await peer.stream.aclose()
+        await gone(guests.board, "chatty")
+
+
 async def test_bad_utf_8() -> None:
     """Text that is none gets WebSocket's own 1007, before welcome and after it."""
     async with a_good_user_beside() as guests:

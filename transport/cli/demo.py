@@ -31,8 +31,9 @@ __all__ = ["demo_routes", "run_demo"]
 APP = "callboard.examples.librarian:board"
 PAGE = "callboard.examples.librarian.page"
 DEFAULT_PORT = 8765
-# Its pages have no other node to go to, and whoever presses Ctrl-C waits for the prompt.
-DRAIN_SECONDS = 2.0
+# Its pages have no other node to go to, and whoever presses Ctrl-C waits for the prompt; all are on one machine, so
+# that its address needs no bound of its own.
+LIMITS = Limits(drain_seconds=2.0, connections_per_address=Limits().connections)
 # The page loads only what the node serves; what an agent wrote cannot load or run anything.
 CONTENT_SECURITY_POLICY = "default-src 'self'; connect-src 'self' ws:; frame-ancestors 'self'; base-uri 'none'"
 
@@ -63,7 +64,7 @@ def run_demo(port: int | None, journal: Path | None, *, browser: bool, verbose: 
         key=os.urandom(32),
         origins=(),
         journal=journal,
-        limits=Limits(drain_seconds=DRAIN_SECONDS),
+        limits=LIMITS,
         announce=announce,
         routes=demo_routes,
     )
