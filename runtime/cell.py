@@ -62,6 +62,7 @@ class State(enum.Enum):
 
 # Read for each turn and message; Python 3.11 looks a member of an enum up slowly.
 RUNNING = State.RUNNING
+Context = contextvars.Context
 
 
 @attrs.frozen(eq=False)
@@ -279,6 +280,11 @@ class Cell(Mailbox):
         done = 0
         queue = self.queue
         receive = self.receive
+        # Those who stand in line now: nobody joins it while this runs.
+        senders = self.senders
+        blank = self.system.blank_context
+        if blank:
+            blank = self.system.blank_context = Context()  # a handler that did not return has left something in it
         while done < budget:
             if self.lane:
                 item = self.lane.popleft()
@@ -291,7 +297,7 @@ class Cell(Mailbox):
                 message, reply, context = item
             elif queue:
                 message, reply, context = queue.popleft()
-                if self.senders:
+                if senders:
                     self.admit()
             else:
                 break
@@ -307,15 +313,23 @@ class Cell(Mailbox):
             self.message = message
             self.reply = reply
             try:
-                result = context.run(function, message)
+                result = (context or blank).run(function, message)
             except BaseException as error:  # noqa: BLE001 - the cell: the supervisor decides what an exception means
                 if not self._raised(error):
                     return done
             else:
                 if result.__class__ is CoroutineType:
-                    self._run_coroutine(result, context, self._after_handler)
+                    self._run_coroutine(result, context or blank, self._after_handler)
                     return done
-                self._answered(result)
+                # `_answered`, spelled out: a call less is a tenth of the whole.
+                self.handled += 1
+                self.message = None
+                if reply is not None:
+                    reply, self.reply = self.reply, None  # the handler may have taken it over
+                    if reply is not None:
+                        reply.offer(result)
+            if blank:
+                blank = self.system.blank_context = Context()  # the next message is not to see what this one set
             if not done % CLOCK_EVERY and self.system.slice_clock() > deadline:
                 break
         if self.turn_end_wanted:

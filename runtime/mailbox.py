@@ -50,8 +50,12 @@ class OwnStop:
 
 STOPS = frozenset((ActorStop, OwnStop))
 
-Envelope = tuple[Any, "Reply[Any] | None", contextvars.Context]
-"""A message, where to answer it, and the context in which it was sent; its handler runs in that one."""
+Envelope = tuple[Any, "Reply[Any] | None", contextvars.Context | None]
+"""A message, where to answer it, and a copy of the context in which it was sent; its handler runs in that one.
+
+None stands for an empty context, one without any variable: it is the usual one, and a full mailbox of copies is as much
+again for the garbage collector to look at (a third of a tell, measured with 1,000 waiting messages).
+"""
 
 
 class Overflow(enum.Enum):
@@ -130,7 +134,7 @@ class Mailbox:
         # A closed mailbox has no capacity, so one comparison looks after both.
         if len(self.queue) >= self.capacity and not self._make_room(message, reply):
             return
-        self.queue.append((message, reply, copy_context()))
+        self.queue.append((message, reply, copy_context() or None))
         if self.idle:
             self.idle = False
             self.system.enqueue(self)
@@ -139,7 +143,7 @@ class Mailbox:
         """Take a message if there is room and nobody stands in line for it; whether it was taken."""
         if len(self.queue) >= self.capacity or self.senders:
             return False
-        self.queue.append((message, reply, copy_context()))
+        self.queue.append((message, reply, copy_context() or None))
         if self.idle:
             self.idle = False
             self.system.enqueue(self)
@@ -179,7 +183,7 @@ class Mailbox:
             return
         edge = self.system.waits.begin(self, f"room for {type(message).__name__}")
         try:
-            sender = Sender((message, reply, copy_context()))
+            sender = Sender((message, reply, copy_context() or None))
             self.stand_in_line(sender)
             if sender.admitted.done:
                 # Taken, or refused, at once: to be cancelled now would tell the caller otherwise.
@@ -225,7 +229,7 @@ class Mailbox:
 
         A drain needs no room: it must work on a full mailbox too, and only the first one counts.
         """
-        self.queue.append((stop, reply, copy_context()))
+        self.queue.append((stop, reply, copy_context() or None))
         if get_ident() == self.thread_id:
             self._arrived()
         else:
@@ -247,7 +251,7 @@ class Mailbox:
         if Turn.is_abandoned():
             self.system.run_soon(self.system.count_refused)
             raise self._abandoned()
-        envelope = (message, reply, copy_context())
+        envelope = (message, reply, copy_context() or None)
         if self._put_there(envelope):
             return
         if (loop := loop_of_this_thread()) and not self.closed:
@@ -279,7 +283,7 @@ class Mailbox:
         if Turn.is_abandoned():
             self.system.run_soon(self.system.count_refused)
             raise self._abandoned()
-        sender = Sender((message, reply, copy_context()))
+        sender = Sender((message, reply, copy_context() or None))
         if not self.senders and self._put_there(sender.envelope):
             return
         self._from_thread(self.stand_in_line, sender)
@@ -311,7 +315,7 @@ class Mailbox:
 
     def notify(self, message: Any) -> None:
         """Put a fact into the lane. Lost when the actor is gone, as such facts are."""
-        self._put_in_lane((message, None, copy_context()))
+        self._put_in_lane((message, None, copy_context() or None))
 
     def control(self, order: Callable[[], None]) -> None:
         """Put an order into the lane: it is called in a turn of the cell, between two messages."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextvars import copy_context
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -121,12 +122,17 @@ class Ref(pykka.ActorRef[A]):
             MailboxFull: when the mailbox is full and its policy is to fail; on the thread of another loop, when it is
                 full.
         """
-        # `deliver`, spelled out: a call less is a tenth of the whole.
+        # `deliver` and `Mailbox.put`, spelled out: a call less is a tenth of the whole.
         cell = self._cell
-        if get_ident() == cell.thread_id:
-            cell.put(message, None)
-        else:
+        if get_ident() != cell.thread_id:
             cell.put_from_thread(message, None)
+        elif len(cell.queue) < cell.capacity:
+            cell.queue.append((message, None, copy_context() or None))
+            if cell.idle:
+                cell.idle = False
+                cell.system.enqueue(cell)
+        else:
+            cell.put(message, None)
 
     def tell_if_alive(self, message: Any) -> bool:
         """`tell`, but an actor that is gone is no error: whether the message was taken.

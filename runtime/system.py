@@ -81,6 +81,9 @@ class ActorSystem:
         self.timers = Timers(self.call)
         self.waits = Waits.of_this_run()
         self.failure: BaseException | None = None
+        # Where handlers of messages without context variables run: a context of their own each, which is one and the
+        # same as long as none of them sets a variable.
+        self.blank_context = contextvars.Context()
         self._token = trio.lowlevel.current_trio_token()
         self._run_queue: deque[Mailbox | _Errand] = deque()
         self._parked: trio.lowlevel.Task | None = None

@@ -27,7 +27,7 @@ CASES = {
     "ask": (Case("ask", "asks", "one after the other"), 50_000),
     "ring": (Case("ring", "hops", "one message round 503 actors"), 200_000),
     "fan_out": (Case("fan-out", "messages", "one actor to 100 others and back"), 200_000),
-    "spawn_stop": (Case("spawn, stop", "actors", "1,000 actors started, then stopped"), 10_000),
+    "spawn_stop": (Case("spawn, stop", "actors", "100 actors started, then stopped"), 10_000),
     "memory": (Case("memory", "KiB/actor", "of an idle actor", rate=False, less_is_better=True), 20_000),
 }
 

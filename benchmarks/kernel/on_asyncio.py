@@ -57,16 +57,13 @@ class Counter(QueueActor):
 
 
 class Link(QueueActor):
-    def __init__(self, finished: asyncio.Event) -> None:
+    def __init__(self, ring: list[Link], number: int, finished: asyncio.Event) -> None:
         super().__init__()
-        self.finished = finished
-        self.next: Link
+        self.ring, self.next, self.finished = ring, (number + 1) % RING, finished
 
-    def receive(self, message: Any) -> None:
-        if isinstance(message, Link):
-            self.next = message
-        elif message:
-            self.next.tell(message - 1)
+    def receive(self, message: int) -> None:
+        if message:
+            self.ring[self.next].tell(message - 1)
         else:
             self.finished.set()
 
@@ -155,14 +152,15 @@ def ask(size: int) -> Sample:
 def ring(size: int) -> Sample:
     async def main() -> Sample:
         finished = asyncio.Event()
-        links = [Link(finished) for _ in range(RING)]
-        for number, link in enumerate(links):
-            await link.ask(links[(number + 1) % RING])
+        ring: list[Link] = []
+        for number in range(RING):
+            ring.append(Link(ring, number, finished))
+        await asyncio.sleep(0)  # each has started
         watch = Stopwatch()
-        links[0].tell(size)
+        ring[0].tell(size)
         await finished.wait()
         sample = watch.sample(size)
-        await stop(*links)
+        await stop(*ring)
         return sample
 
     return asyncio.run(main())

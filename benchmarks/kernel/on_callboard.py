@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import trio
 import trio.testing
 
-from callboard.runtime import Actor, ActorSystem, Ref, open_system
+from callboard.runtime import Actor, ActorSystem, ChildSpec, Ref, open_system
 
 from ..samples import Sample, Stopwatch, resident_kib
 from .workload import BATCH, CROWD, RING, TELLS, check, split
@@ -28,16 +29,13 @@ class Counter(Actor):
 
 
 class Link(Actor):
-    def __init__(self, finished: trio.Event) -> None:
+    def __init__(self, ring: list[Ref[Any]], number: int, finished: trio.Event) -> None:
         super().__init__()
-        self.finished = finished
-        self.next: Ref[Any]
+        self.ring, self.next, self.finished = ring, (number + 1) % RING, finished
 
-    def on_receive(self, message: Any) -> None:
-        if isinstance(message, Ref):
-            self.next = message
-        elif message:
-            self.next.tell(message - 1)
+    def on_receive(self, message: int) -> None:
+        if message:
+            self.ring[self.next].tell(message - 1)
         else:
             self.finished.set()
 
@@ -64,6 +62,31 @@ class Hub(Actor):
         self.waiting = len(self.workers)
         for worker in self.workers:
             worker.tell(self.actor_ref)
+
+
+class Nest(Actor):
+    """A supervisor that starts a batch of children and stops them, again and again."""
+
+    def __init__(self, batches: int, finished: trio.Event) -> None:
+        super().__init__()
+        self.batches, self.finished = batches, finished
+        self.gone = 0
+
+    def on_receive(self, message: None) -> None:
+        if not self.batches:
+            self.finished.set()
+            return
+        self.batches -= 1
+        self.gone = 0
+        for number in range(BATCH):
+            self.start_child(ChildSpec(f"{number}", Counter))
+        for number in range(BATCH):
+            self.stop_child(f"{number}", self.child_gone)
+
+    def child_gone(self) -> None:
+        self.gone += 1
+        if self.gone == BATCH:
+            self.actor_ref.tell(None)
 
 
 def in_system(body: Callable[[ActorSystem], Awaitable[Sample]]) -> Sample:
@@ -125,11 +148,11 @@ def ask(size: int) -> Sample:
 def ring(size: int) -> Sample:
     async def body(system: ActorSystem) -> Sample:
         finished = trio.Event()
-        links = [await system.spawn(lambda: Link(finished), id=f"{number}") for number in range(RING)]
-        for number, link in enumerate(links):
-            await link.ask_async(links[(number + 1) % RING])
+        ring: list[Ref[Any]] = []
+        for number in range(RING):
+            ring.append(await system.spawn(partial(Link, ring, number, finished), id=f"{number}"))
         watch = Stopwatch()
-        links[0].tell(size)
+        ring[0].tell(size)
         await finished.wait()
         return watch.sample(size)
 
@@ -152,12 +175,12 @@ def fan_out(size: int) -> Sample:
 
 def spawn_stop(size: int) -> Sample:
     async def body(system: ActorSystem) -> Sample:
+        finished = trio.Event()
         batches = split(size, BATCH)
+        nest = await system.spawn(lambda: Nest(batches, finished), id="nest")
         watch = Stopwatch()
-        for _ in range(batches):
-            refs = [await system.spawn(Counter, id=f"{number}") for number in range(BATCH)]
-            stopped = [ref.stop(block=False) for ref in refs]
-            check(BATCH, sum([await future for future in stopped]))
+        nest.tell(None)
+        await finished.wait()
         return watch.sample(batches * BATCH)
 
     return in_system(body)

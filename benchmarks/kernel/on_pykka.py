@@ -25,16 +25,13 @@ class Counter(pykka.ThreadingActor):
 
 
 class Link(pykka.ThreadingActor):
-    def __init__(self, finished: threading.Event) -> None:
+    def __init__(self, ring: list[pykka.ActorRef[Any]], number: int, finished: threading.Event) -> None:
         super().__init__()
-        self.finished = finished
-        self.next: pykka.ActorRef[Any]
+        self.ring, self.next, self.finished = ring, (number + 1) % RING, finished
 
-    def on_receive(self, message: Any) -> None:
-        if isinstance(message, pykka.ActorRef):
-            self.next = message
-        elif message:
-            self.next.tell(message - 1)
+    def on_receive(self, message: int) -> None:
+        if message:
+            self.ring[self.next].tell(message - 1)
         else:
             self.finished.set()
 
@@ -111,14 +108,14 @@ def ask(size: int) -> Sample:
 
 def ring(size: int) -> Sample:
     finished = threading.Event()
-    links = [Link.start(finished) for _ in range(RING)]
-    for number, link in enumerate(links):
-        link.ask(links[(number + 1) % RING])
+    ring: list[pykka.ActorRef[Any]] = []
+    for number in range(RING):
+        ring.append(Link.start(ring, number, finished))
     watch = Stopwatch()
-    links[0].tell(size)
+    ring[0].tell(size)
     finished.wait()
     sample = watch.sample(size)
-    stop(*links)
+    stop(*ring)
     return sample
 
 

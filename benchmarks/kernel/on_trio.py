@@ -76,16 +76,13 @@ class Counter(ChannelActor):
 
 
 class Link(ChannelActor):
-    def __init__(self, nursery: trio.Nursery, finished: trio.Event) -> None:
+    def __init__(self, nursery: trio.Nursery, ring: list[Link], number: int, finished: trio.Event) -> None:
         super().__init__(nursery)
-        self.finished = finished
-        self.next: Link
+        self.ring, self.next, self.finished = ring, (number + 1) % RING, finished
 
-    def receive(self, message: Any) -> None:
-        if isinstance(message, Link):
-            self.next = message
-        elif message:
-            self.next.tell(message - 1)
+    def receive(self, message: int) -> None:
+        if message:
+            self.ring[self.next].tell(message - 1)
         else:
             self.finished.set()
 
@@ -174,11 +171,12 @@ def ask(size: int) -> Sample:
 def ring(size: int) -> Sample:
     async def body(nursery: trio.Nursery) -> Sample:
         finished = trio.Event()
-        links = [Link(nursery, finished) for _ in range(RING)]
-        for number, link in enumerate(links):
-            await link.ask(links[(number + 1) % RING])
+        ring: list[Link] = []
+        for number in range(RING):
+            ring.append(Link(nursery, ring, number, finished))
+        await trio.lowlevel.checkpoint()  # each has started
         watch = Stopwatch()
-        links[0].tell(size)
+        ring[0].tell(size)
         await finished.wait()
         return watch.sample(size)
 

@@ -16,7 +16,7 @@ COUNTED = {
     "ask": (20, 20),
     "ring": (600, 600),
     "fan_out": (1_000, 1_000),
-    "spawn_stop": (1, 1_000),
+    "spawn_stop": (1, 100),
     "memory": (200, 200),
 }
 

@@ -8,10 +8,11 @@ import pytest
 import trio
 from hypothesis import given
 from hypothesis import strategies as st
+from trio.testing import MockClock
 
-from callboard.runtime import Actor, ChildSpec, Ref, open_system
+from callboard.runtime import Actor, ChildSpec, Ref, Refusal, Supervision, open_system
 from callboard.runtime.testing import frozen_clock, settle
-from tests.runtime.kit import Collect, Sleep, Worker, dead_letters
+from tests.runtime.kit import Collect, Parent, Sleep, Worker, dead_letters
 
 
 class Narrow(Actor):
@@ -129,6 +130,57 @@ async def test_a_handler_runs_in_the_context_of_the_tell() -> None:
         await trio.sleep(10)
     assert sorted(seen[:-1]) == ["ann", "ann", "bob", "bob"]
     assert seen[-1] == user.get() == "nobody"
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["none", "ann", "bob"]),  # what the teller has set
+            st.sampled_from(["plain", "async", "refuse", "fail", "leave"]),  # how its handler goes
+            st.booleans(),  # whether all that waits is handled before the next is told
+        ),
+        max_size=12,
+    )
+)
+def test_what_a_handler_sets_is_seen_by_no_other(told: list[tuple[str, str, bool]]) -> None:
+    """Not even when both came without any variable, and share a context as long as none is set in it."""
+    user: contextvars.ContextVar[str] = contextvars.ContextVar("user")
+    seen: list[str] = []
+
+    class Setter(Actor):
+        def on_receive(self, message: str) -> Any:
+            seen.append(user.get("none"))
+            if message == "leave":
+                user.reset(user.set("handler"))  # and leaves it as it was
+                return None
+            user.set("handler")
+            if message == "refuse":
+                raise Refusal("no")
+            if message == "fail":
+                raise ValueError("broken")
+            return self._later() if message == "async" else None
+
+        async def _later(self) -> None:
+            assert user.get() == "handler"
+            await trio.sleep(1)
+
+    async def main() -> None:
+        async with open_system() as system:
+            parent = await system.spawn(lambda: Parent(Supervision(intensity=100)), id="parent")
+            ref = await parent.ask_async(ChildSpec("child", Setter))
+            for name, message, rest in told:
+                context = contextvars.copy_context()
+                if name != "none":
+                    context.run(user.set, name)
+                context.run(ref.tell, message)
+                if rest:
+                    await trio.sleep(5)
+            await trio.sleep(100)
+            assert user.get("none") == "none"
+
+    # An empty context, whatever the test runner has set in this one.
+    contextvars.Context().run(lambda: trio.run(main, clock=MockClock(autojump_threshold=0)))
+    assert seen == [name for name, _, _ in told]
 
 
 async def test_plain_handlers_cost_no_task() -> None:
