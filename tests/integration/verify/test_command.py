@@ -17,7 +17,6 @@ from click.testing import CliRunner, Result
 import callboard
 from callboard.transport.cli import main
 from callboard.transport.verify import Line
-from tests.integration.verify.door_mutants import DOOR_MUTANTS
 from tests.integration.verify.nodes import HEALTHY, KEY, node_in_thread
 
 # Small deadlines and many nodes: on a busy machine they say nothing. `make check-long` runs them.
@@ -65,16 +64,6 @@ def login(*more: str) -> str:
     return " ".join((sys.executable, "-S", "login.py", "{user}", *more))
 
 
-def test_a_healthy_node(healthy: str) -> None:
-    """Exit code 0, a table with all lines, what was not checked, and progress on standard error."""
-    result = run(healthy, "--users", "2", "--seed", "7")
-    assert result.exit_code == 0, result.output
-    assert all(line.title in result.stdout for line in Line)
-    assert "not checked:" in result.stdout
-    assert "seed 7" in result.stdout
-    assert "2 of 2: users through message and events" in result.stderr
-
-
 def test_json_and_nothing_else(healthy: str) -> None:
     """Counts and latencies of each line; the users are new at each call. Tokens come from a command."""
     result = run(healthy, "--users", "1", "--devices", "1", "--json", "--token-command", login("{scope}"))
@@ -87,18 +76,6 @@ def test_json_and_nothing_else(healthy: str) -> None:
     latency = lines["answered"]["latency"]
     assert latency["of"] == "command to result"
     assert 0 < latency["p50_ms"] <= latency["p99_ms"]
-
-
-def test_a_broken_node() -> None:
-    """Exit code 1, and the first evidence: who saw what, and what was expected."""
-    mutant = next(mutant for mutant in DOOR_MUTANTS if mutant.line is Line.FORGED)
-    with node_in_thread(mutant) as url:
-        result = run(url, "--users", "1", "--timeout", "20")
-    assert result.exit_code == 1
-    told = " ".join(result.stdout.split())
-    assert "line a forged ticket: 4302 user verify-" in told
-    assert "expected a close with 4302 seen welcome" in told
-    assert "1 of 37 lines failed" in told
 
 
 def test_counters_without_an_operator(healthy: str) -> None:
@@ -129,9 +106,22 @@ class Failing(callboard.Agent):
         raise callboard.AgentError("no_idea", "I do not know.")
 
 
-@pytest.mark.parametrize("agent", [Hasty, Failing])
+class Slow(callboard.Agent):
+    """Takes its time for each word."""
+
+    async def run(self, message: callboard.Message) -> str:
+        for word in message.text.split():
+            await self.emit("agent_delta", {"text": word})
+            await trio.sleep(0.02)
+        return "done"
+
+
+@pytest.mark.parametrize("agent", [Hasty, Failing, Slow])
 def test_any_agent_will_do(agent: type[callboard.Agent]) -> None:
-    """What it gives no occasion to check is listed: one is too fast to be cancelled, one fails, both use no tools."""
+    """What it gives no occasion to check is listed: one is too fast to be cancelled, one fails, none uses tools.
+
+    One takes so long for a long message that nobody can wait for it.
+    """
     with node_in_thread(attrs.evolve(QUICK, agent=agent)) as url:
         result = run(url, "--users", "1", "--json")
     assert result.exit_code == 0, result.output

@@ -73,6 +73,9 @@ async def _say(world: World, link: Link, seconds: list[float], line: Line, long:
     expected = "agent_started, whatever another client does"
     started = await link.until(lambda: link.started.get(said.run), line, expected)
     seconds.append(started.arrived - said.at)
+    if long:
+        # It has done what it is for; an agent may take its time for so long a text.
+        await link.command("cancel", {}, run=said.run, line=line)
     await link.end_of(said.run, Line.TERMINAL if line is Line.ANSWERED else line)
 
 
