@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import attrs
@@ -10,7 +11,8 @@ __all__ = ["Limits"]
 
 
 def _positive(default: float) -> Any:
-    return attrs.field(default=default, validator=attrs.validators.gt(0))
+    # What has no end bounds nothing.
+    return attrs.field(default=default, validator=[attrs.validators.gt(0), attrs.validators.lt(math.inf)])
 
 
 @attrs.frozen(kw_only=True)

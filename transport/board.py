@@ -62,7 +62,7 @@ from .hosts import PublicUrl, check_origin, host_port, is_host, is_loopback
 from .http import HttpLimits, Request, Response, problem_response, serve_http
 from .keys import KeySource
 from .per_address import AddressCounts
-from .protocol import CloseCode, ProtocolLimits
+from .protocol import CloseCode
 from .selection import Selection, select
 from .tls import TlsSource
 
@@ -130,9 +130,6 @@ class Board:
         self.journal = journal
         self.limits = limits
         self.server_name = f"callboard/{_version()}"
-        self.protocol_limits = ProtocolLimits(
-            **{field.name: getattr(limits, field.name) for field in attrs.fields(ProtocolLimits)}
-        )
         self.host = ""
         self.port = 0
         self.draining = False

@@ -56,7 +56,6 @@ from .protocol import (
     Ignored,
     Ping,
     PongReceived,
-    ProtocolLimits,
     Refused,
     Result,
     ServerProtocol,
@@ -65,6 +64,8 @@ from .protocol import (
     clip_reason,
     encode,
     events_parts,
+    limits_on_wire,
+    milliseconds,
     text_frame,
 )
 from .streams import WebSocket, linger
@@ -93,7 +94,6 @@ class Connections(Protocol):
 
     node: Node
     limits: Limits
-    protocol_limits: ProtocolLimits
     server_name: str
 
     @property
@@ -145,7 +145,7 @@ class Connection:
             max_message_chars=4 * self._limits.frame_bytes,
             close_seconds=self._limits.close_seconds,
         )
-        self._protocol = ServerProtocol(board.protocol_limits, trio.current_time())
+        self._protocol = ServerProtocol(board.limits, trio.current_time())
         self._reading = trio.CancelScope()
         self._all = trio.CancelScope()
         self._last_words = trio.CancelScope(shield=True)
@@ -341,7 +341,7 @@ class Connection:
 
     def _welcome(self, attached: Attached) -> None:
         assert self._grant is not None
-        limits, log = self._board.protocol_limits, attached.log
+        limits, log = self._board.limits, attached.log
         self._protocol.welcomed(trio.current_time())
         self._send(
             encode(
@@ -354,9 +354,9 @@ class Connection:
                     from_seq=attached.cursor + 1,
                     mode=attached.mode.value,
                     last_id=attached.last_id,
-                    heartbeat_ms=limits.heartbeat_ms,
-                    timeout_ms=limits.timeout_ms,
-                    limits=limits.on_wire(),
+                    heartbeat_ms=milliseconds(limits.heartbeat_seconds),
+                    timeout_ms=milliseconds(limits.timeout_seconds),
+                    limits=limits_on_wire(limits),
                     server=self._board.server_name,
                 )
             )

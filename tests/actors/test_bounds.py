@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
+import attrs
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from callboard.actors import CommandEntry, CommandMemory, Event, Log, Record, Result
+from callboard.actors import CommandEntry, CommandMemory, Event, Limits, Log, Record, Result
 
 
 # S13
@@ -44,3 +48,12 @@ def test_the_memory_of_commands_is_bounded(commands: list[tuple[int, int]]) -> N
             kept[entry.device] = kept.get(entry.device, 0) + 1
         assert len(kept) <= 256
         assert max(kept.values()) <= 128
+
+
+# S13
+@pytest.mark.parametrize("value", [0, -1.0, math.inf, math.nan])
+@pytest.mark.parametrize("name", [field.name for field in attrs.fields(Limits)])
+def test_a_limit_that_limits_nothing_is_refused(name: str, value: float) -> None:
+    """S13. Red if a node can be made that bounds nothing, or lets nobody in."""
+    with pytest.raises(ValueError, match=f"'{name}' must be"):
+        Limits(**{name: value})  # type: ignore[arg-type]

@@ -27,7 +27,7 @@ from .closecodes import MAX_REASON_BYTES, CloseCode, Verdict, clip_reason, verdi
 from .codec import decode_client, decode_server, encode, events_parts
 from .errors import BadFrame, FrameTooBig, LocalStateError, TooManyCommands, UnknownType, WireError
 from .frames import frame_size, text_frame
-from .limits import ProtocolLimits
+from .limits import limits_on_wire, milliseconds
 from .messages import (
     MAX_INTEGER,
     SUBPROTOCOL,
@@ -103,7 +103,6 @@ __all__ = [
     "PongReceived",
     "ProtocolError",
     "ProtocolErrorReceived",
-    "ProtocolLimits",
     "Refused",
     "Result",
     "ResultReceived",
@@ -128,6 +127,8 @@ __all__ = [
     "encode",
     "events_parts",
     "frame_size",
+    "limits_on_wire",
+    "milliseconds",
     "text_frame",
     "verdict",
 ]

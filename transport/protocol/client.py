@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from typing import Final, Literal, assert_never
 
+from ...actors import Limits as NodeLimits
 from .client_events import (
     Applied,
     ClientEvent,
@@ -27,7 +28,7 @@ from .client_events import (
 from .closecodes import CloseCode
 from .codec import decode_client, decode_server, encode
 from .errors import BadFrame, UnknownType, WireError
-from .limits import ProtocolLimits
+from .limits import limits_on_wire
 from .messages import (
     Ack,
     ClientMessage,
@@ -95,7 +96,7 @@ class ClientProtocol:
         self._client = client
         self._start: Start | Literal["first"] | None = start
         self._merge = merge
-        self._limits = ProtocolLimits().on_wire()
+        self._limits = limits_on_wire(NodeLimits())
         self._commands = OpenCommands(last_id)
         self._state = ClientState.DISCONNECTED
         self._attempt = 0

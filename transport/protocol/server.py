@@ -14,12 +14,12 @@ from typing import assert_never
 
 import attrs
 
+from ...actors import Limits
 from .bucket import TokenBucket
 from .closecodes import CloseCode, clip_reason
 from .codec import decode_client, encode
 from .errors import BadFrame, FrameTooBig, LocalStateError, UnknownType
 from .heartbeat import Beat, Heartbeat
-from .limits import ProtocolLimits
 from .messages import SUBPROTOCOL, Ack, Command, CommandError, Hello, Pong, ProtocolError, Result
 from .server_events import (
     AckReceived,
@@ -53,7 +53,7 @@ class ServerProtocol:
         now: the time at which the connection was accepted, in seconds; the clock of all later calls.
     """
 
-    def __init__(self, limits: ProtocolLimits, now: float) -> None:
+    def __init__(self, limits: Limits, now: float) -> None:
         self._limits = limits
         self._state = ServerState.AWAIT_HELLO
         self._hello_by = now + limits.hello_seconds

@@ -17,6 +17,7 @@ import attrs
 import msgspec
 import trio
 
+from callboard.actors import Limits as NodeLimits
 from callboard.transport.client import Client, Closed, Link, NoTicketNow, Ticket, open_client
 from callboard.transport.protocol import (
     Ack,
@@ -27,10 +28,10 @@ from callboard.transport.protocol import (
     Hello,
     Ping,
     Pong,
-    ProtocolLimits,
     Result,
     decode_client,
     encode,
+    limits_on_wire,
 )
 from tests.transport.protocol.session_model import SessionModel
 
@@ -176,7 +177,7 @@ class PlayedNode:
         self.devices: dict[str, _Device] = {}
         self.attempts: list[float] = []
         self.links: list[PlayedLink] = []
-        self.limits = ProtocolLimits()
+        self.limits = NodeLimits()
         self._nursery = nursery
         self._fates = iter(fates)
         self._fate = Fate()
@@ -269,7 +270,7 @@ class PlayedNode:
         link.say(
             encode(
                 msgspec.structs.replace(
-                    welcome, last_id=0 if known is None else known.highest, limits=self.limits.on_wire()
+                    welcome, last_id=0 if known is None else known.highest, limits=limits_on_wire(self.limits)
                 )
             )
         )

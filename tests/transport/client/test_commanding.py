@@ -7,8 +7,9 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
+from callboard.actors import Limits as NodeLimits
 from callboard.transport.client import Client, CommandFailed, SessionClosed, TooManyCommands, WireRecord
-from callboard.transport.protocol import Command, ProtocolLimits
+from callboard.transport.protocol import Command
 
 from .played import Fate, PlayedLink, PlayedNode, attached, later
 
@@ -311,7 +312,7 @@ async def test_a_node_with_smaller_limits_gets_no_frame_that_would_end_the_sessi
     async with attached(Fate(answers=["lost"])) as (client, node), trio.open_nursery() as nursery:
         await until_open(client, node)
         (said,) = await say(nursery, client, "x" * 5_000)
-        node.limits = ProtocolLimits(frame_bytes=2_000)
+        node.limits = NodeLimits(frame_bytes=2_000)
         client.cut()
         await client.wait_disconnected()
         await until_open(client, node)

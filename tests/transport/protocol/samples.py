@@ -3,7 +3,17 @@
 import json
 from typing import Literal
 
-from callboard.transport.protocol import Command, Events, Hello, ProtocolLimits, Welcome, WireRecord, encode
+from callboard.actors import Limits as NodeLimits
+from callboard.transport.protocol import (
+    Command,
+    Events,
+    Hello,
+    Welcome,
+    WireRecord,
+    encode,
+    limits_on_wire,
+    milliseconds,
+)
 
 DEVICE = "0123456789abcdef0123456789abcdef"
 EPOCH = "00000000000000e1"
@@ -35,10 +45,10 @@ def welcome(
     head: int = 0,
     epoch: str = EPOCH,
     last_id: int = 0,
-    limits: ProtocolLimits | None = None,
+    limits: NodeLimits | None = None,
 ) -> Welcome:
     """A verdict."""
-    limits = limits or ProtocolLimits()
+    limits = limits or NodeLimits()
     return Welcome(
         session="s-1",
         connection="c-1",
@@ -48,9 +58,9 @@ def welcome(
         from_seq=from_seq,
         mode=mode,
         last_id=last_id,
-        heartbeat_ms=limits.heartbeat_ms,
-        timeout_ms=limits.timeout_ms,
-        limits=limits.on_wire(),
+        heartbeat_ms=milliseconds(limits.heartbeat_seconds),
+        timeout_ms=milliseconds(limits.timeout_seconds),
+        limits=limits_on_wire(limits),
         server="callboard/test",
     )
 

@@ -6,6 +6,7 @@ import attrs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from callboard.actors import Limits as NodeLimits
 from callboard.transport.protocol import (
     AckReceived,
     Answer,
@@ -20,7 +21,6 @@ from callboard.transport.protocol import (
     MustReconnect,
     Ping,
     PongReceived,
-    ProtocolLimits,
     Refused,
     ResultReceived,
     Send,
@@ -34,7 +34,7 @@ from callboard.transport.protocol import (
 from .samples import DEVICE, TICKET
 from .session_model import SessionModel
 
-LIMITS = ProtocolLimits()
+LIMITS = NodeLimits()
 
 
 @attrs.define(eq=False)

@@ -5,6 +5,7 @@ import math
 
 import pytest
 
+from callboard.actors import Limits as NodeLimits
 from callboard.transport.protocol import (
     KEPT_RESULTS,
     Ack,
@@ -23,7 +24,6 @@ from callboard.transport.protocol import (
     Pong,
     ProtocolError,
     ProtocolErrorReceived,
-    ProtocolLimits,
     Result,
     ResultReceived,
     Send,
@@ -265,7 +265,7 @@ def test_a_second_welcome_ends_the_connection() -> None:
 
 def test_a_server_heard_no_more_is_given_up() -> None:
     """After heartbeat and time-out as the welcome told them."""
-    client = opened(welcome(limits=ProtocolLimits(heartbeat_seconds=3, timeout_seconds=0.5)))
+    client = opened(welcome(limits=NodeLimits(heartbeat_seconds=3, timeout_seconds=0.5)))
     assert client.deadline() == 3.5
     client.receive(b'{"t":"dance"}', 1.0)
     assert client.deadline() == 4.5
@@ -369,7 +369,7 @@ def test_a_command_that_would_end_the_connection_is_refused_here(
 
 def test_data_nested_too_deep_is_refused_here() -> None:
     """At the bound that the server named, and where no stack could hold it."""
-    client = opened(welcome(limits=ProtocolLimits(depth=3)))
+    client = opened(welcome(limits=NodeLimits(depth=3)))
     client.command("x", {"a": {}})
     with pytest.raises(ValueError, match=r"command: nested deeper than 3"):
         client.command("x", {"a": {"a": {}}})
@@ -390,7 +390,7 @@ def test_data_of_no_json_type_is_refused_here() -> None:
 
 def test_no_more_commands_are_open_than_a_burst_repeats() -> None:
     """All of them come at once after a welcome, and must not be refused for their rate."""
-    client = opened(welcome(limits=ProtocolLimits(burst=3)))
+    client = opened(welcome(limits=NodeLimits(burst=3)))
     for _ in range(3):
         client.command("x", {})
     with pytest.raises(TooManyCommands, match="3 commands are without result, allowed are 3"):

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from callboard.actors import Limits as NodeLimits
 from callboard.transport.protocol import (
     MAX_REASON_BYTES,
     Ack,
@@ -21,7 +22,6 @@ from callboard.transport.protocol import (
     LocalStateError,
     Pong,
     PongReceived,
-    ProtocolLimits,
     Refused,
     SendPing,
     ServerProtocol,
@@ -31,10 +31,10 @@ from callboard.transport.protocol import (
 
 from .samples import DEVICE, TICKET, as_text, command, hello
 
-LIMITS = ProtocolLimits()
+LIMITS = NodeLimits()
 
 
-def opened(limits: ProtocolLimits = LIMITS, now: float = 0.0) -> ServerProtocol:
+def opened(limits: NodeLimits = LIMITS, now: float = 0.0) -> ServerProtocol:
     """A connection that was welcomed."""
     protocol = ServerProtocol(limits, now)
     assert isinstance(protocol.receive(hello(), now), HelloReceived)
@@ -110,7 +110,7 @@ def test_a_refusal_says_what_was_wrong_and_fits_a_close_frame() -> None:
 
 def test_limits_are_taken_from_the_configuration() -> None:
     """Size and depth are judged by the limits given, not by their defaults."""
-    small = ProtocolLimits(frame_bytes=150, depth=3)
+    small = NodeLimits(frame_bytes=150, depth=3)
     assert opened(small).receive(" " * 151, 0.0) == Refused(
         CloseCode.TOO_BIG, "frame too big: 151 bytes or more, allowed are 150"
     )
@@ -214,7 +214,7 @@ def test_answers_to_unknown_types_are_paid_for() -> None:
 @given(st.lists(st.tuples(st.booleans(), st.integers(min_value=0, max_value=40)), max_size=150))
 def test_the_rate_follows_a_model_of_two_purses(frames: list[tuple[bool, int]]) -> None:
     """One pays for what is done, the other for what is refused; both fill with time."""
-    limits = ProtocolLimits(commands_per_s=4.0, burst=8)
+    limits = NodeLimits(commands_per_s=4.0, burst=8)
     protocol = opened(limits)
     now = 0.0
     purses = {"done": 8.0, "refused": 8.0}
@@ -286,7 +286,7 @@ def pinged(protocol: ServerProtocol, now: float) -> bool:
 @given(st.lists(st.sampled_from(("ack", "pong", "stall")), max_size=200), st.sampled_from((0.05, 25.0)))
 def test_a_client_that_keeps_the_rules_is_never_too_fast(steps: list[str], heartbeat: float) -> None:
     """One ack a second and one pong a ping, however a network bunches them; not a single one is refused."""
-    limits = ProtocolLimits(heartbeat_seconds=heartbeat, timeout_seconds=10.0, commands_per_s=0.1, burst=1)
+    limits = NodeLimits(heartbeat_seconds=heartbeat, timeout_seconds=10.0, commands_per_s=0.1, burst=1)
     protocol, now, held = opened(limits), 0.0, 0
     for step in steps:
         now += 1.0
@@ -302,7 +302,7 @@ def test_a_client_that_keeps_the_rules_is_never_too_fast(steps: list[str], heart
 @pytest.mark.parametrize("frame", [encode(Ack(1)).decode(), encode(Pong(1)).decode()], ids=["acks", "pongs"])
 def test_a_flood_of_what_is_not_answered_is_ended(frame: str) -> None:
     """Acks that come too fast, and pongs that nobody asked for: a stated number of them, then 4102."""  # S13
-    protocol = opened(ProtocolLimits(heartbeat_seconds=25.0, timeout_seconds=10.0))
+    protocol = opened(NodeLimits(heartbeat_seconds=25.0, timeout_seconds=10.0))
     for _ in range(80):  # two a second for a silence of 35 seconds, and ten to spare
         assert isinstance(protocol.receive(frame, 0.0), AckReceived | PongReceived)
     assert protocol.receive(frame, 0.0) == Refused(CloseCode.RATE, "too many frames: allowed are 2 acks a second")
@@ -310,7 +310,7 @@ def test_a_flood_of_what_is_not_answered_is_ended(frame: str) -> None:
 
 def test_a_pong_that_was_asked_for_costs_nothing() -> None:
     """A node that pings often is answered as often, and the answers are not held against the client."""
-    protocol = opened(ProtocolLimits(heartbeat_seconds=0.5, timeout_seconds=1.0))
+    protocol = opened(NodeLimits(heartbeat_seconds=0.5, timeout_seconds=1.0))
     for tick in range(1, 1_000):
         assert pinged(protocol, tick * 0.5)
         assert isinstance(protocol.receive(encode(Pong(1)).decode(), tick * 0.5), PongReceived)

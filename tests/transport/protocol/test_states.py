@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 
 import pytest
 
+from callboard.actors import Limits as NodeLimits
 from callboard.transport.protocol import (
     CLIENT_TABLE,
     SERVER_TABLE,
@@ -24,7 +25,6 @@ from callboard.transport.protocol import (
     Ping,
     Pong,
     ProtocolError,
-    ProtocolLimits,
     Refused,
     Result,
     ServerInput,
@@ -35,7 +35,7 @@ from callboard.transport.protocol import (
 
 from .samples import DEVICE, TICKET, command, events, hello, welcome
 
-LIMITS = ProtocolLimits()
+LIMITS = NodeLimits()
 NOW = 1_000.0
 
 # --- the server's end ---------------------------------------------------------------------------------------
