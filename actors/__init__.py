@@ -3,9 +3,10 @@
 General layout, bottom-up: `errors`, `limits`, `ids`, `events`, `grammar`, `commands`, `log` and `runs` are plain data
 and rules; `journal` is the port to durability, implemented by `memory_journal` and `sqlite_journal` (with its parts
 `sqlite_schema` and `sqlite_store`), `ledger` a session's write-ahead; `messages` is what the actors say to each other;
-`agent` and `asyncio_agent`, `session` (with its parts `attachments`, `command_desk`, `run_keeper`, and `session_node`,
-what it gets of its node), `supervisor`, `registry`, `recovery` and `tickets` are the actors; `app` is what a platform
-brings, `node` joins it all. All of it knows the actor kernel, and no WebSocket, HTTP, command line or environment.
+`agent`, `asyncio_agent` and `thread_agent`, `session` (with its parts `attachments`, `command_desk`, `run_keeper`, and
+`session_node`, what it gets of its node), `supervisor`, `registry`, `recovery` and `tickets` are the actors; `app` is
+what a platform brings, `node` joins it all. All of it knows the actor kernel, and no WebSocket, HTTP, command line or
+environment.
 """
 
 from .agent import Agent, Receipt
@@ -59,6 +60,7 @@ from .session import Session
 from .session_node import RunObserver, SessionNode
 from .sqlite_journal import Durability, SqliteJournal
 from .supervisor import SessionSupervisor
+from .thread_agent import BlockingMessage, BlockingReceipt
 from .tickets import Grant, IssueTicket, RevokeTickets, TakeTicket, TicketBook, TicketOffice, TicketsWaiting
 
 __all__ = [
@@ -72,6 +74,8 @@ __all__ = [
     "Attached",
     "Batch",
     "Behind",
+    "BlockingMessage",
+    "BlockingReceipt",
     "CloseReason",
     "CommandEntry",
     "CommandMemory",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 import attrs
+import pykka
 
 from .agent import Agent
 from .ids import SessionKey
@@ -27,12 +28,13 @@ class App:
     """A platform's agents and sessions, for `callboard.open(app)` and ``callboard serve --app MODULE:NAME``.
 
     Args:
-        agents: name → what makes an agent: an `Agent` subclass, or a function that gives a new agent each time.
+        agents: name → what makes an agent: an `Agent` subclass, a stock `pykka.ThreadingActor` for blocking code
+            (see `BlockingMessage`), or a function that gives a new one each time.
         default_agent: the agent of a `user_message` that names none; the first one if not given.
         session: what makes a session: a `Session` subclass, or a function of the same two arguments.
     """
 
-    agents: Mapping[str, Callable[[], Agent]] = attrs.field(validator=_agents)
+    agents: Mapping[str, Callable[[], Agent | pykka.ThreadingActor]] = attrs.field(validator=_agents)
     default_agent: str = attrs.field()
     session: Callable[[SessionKey, SessionNode], Session] = Session
 

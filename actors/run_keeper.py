@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import attrs
+import pykka
 
 from ..runtime import ActorExited, ChildSpec, Killed, Ref, Refusal, Restart, Timer
 from .agent import RESERVED, Agent
@@ -19,6 +20,7 @@ from .ledger import Ledger
 from .messages import Message, Perform, Publish, RunOpened, RunsReported, RunTimedOut
 from .runs import OpenRun, Runs
 from .session_node import SessionNode
+from .thread_agent import ThreadAgent
 
 if TYPE_CHECKING:
     from .session import Session
@@ -104,7 +106,8 @@ class RunKeeper:
         node, session = self._node, self._session
 
         def make() -> Agent:
-            agent = node.agents[name]()
+            made = node.agents[name]()
+            agent = ThreadAgent(made) if isinstance(made, pykka.ThreadingActor) else made
             if not isinstance(agent, Agent):
                 raise TypeError(f"the factory of agent {name!r} made {type(agent).__name__}, which is no Agent")
             agent.prepare(node.registry(), self._limits)

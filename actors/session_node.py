@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import attrs
+import pykka
 
 from ..runtime import Ref
 from .agent import Agent
@@ -36,7 +37,7 @@ class SessionNode:
     journal: Journal
     registry: Callable[[], Ref[Any]]
     supervisor: Callable[[], Ref[Any]]
-    agents: Mapping[str, Callable[[], Agent]]
+    agents: Mapping[str, Callable[[], Agent | pykka.ThreadingActor]]
     default_agent: str
     limits: Limits
     ids: Ids

@@ -10,6 +10,7 @@ itself that was made in `__init__`) is handled too, by the same rules.
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import pykka
@@ -22,6 +23,8 @@ from .errors import Refusal
 from .mailbox import ActorStop
 
 __all__ = ["ThreadBridge"]
+
+logger = logging.getLogger("callboard")
 
 
 class _Forsaken:
@@ -94,6 +97,12 @@ class ThreadBridge(Bridge):
             except Refusal as refusal:
                 self.report_done(message, None, refusal)
             except BaseException as error:
+                if message.cancelled and isinstance(error, Exception):
+                    # No failure (law A5). What blocks is interrupted by taking away what it waits for, and then raises
+                    # anything: an ask that was given up, a socket that was closed.
+                    logger.debug("%s raised when nobody waited for it", self.actor_ref, exc_info=error)
+                    self.report_done(message, None, error)
+                    return
                 # Before the answer: when the next incarnation starts, this one has cleaned up.
                 self._on_failure(error)
                 self.report_done(message, None, error)

@@ -516,7 +516,7 @@ class _Runs:
 async def open_board(
     app: App | None = None,
     *,
-    agents: Mapping[str, Callable[[], Agent]] | None = None,
+    agents: Mapping[str, Callable[[], Agent | pykka.ThreadingActor]] | None = None,
     session: Callable[[SessionKey, SessionNode], Session] = Session,
     host: str = "127.0.0.1",
     port: int | None = None,
@@ -672,7 +672,7 @@ async def _listen(host: str, port: int) -> list[trio.SocketListener]:
 
 def _app(
     app: App | None,
-    agents: Mapping[str, Callable[[], Agent]] | None,
+    agents: Mapping[str, Callable[[], Agent | pykka.ThreadingActor]] | None,
     session: Callable[[SessionKey, SessionNode], Session],
 ) -> App:
     if app is not None:

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
+import pykka
 import trio
 
 from callboard.actors import (
@@ -136,7 +137,7 @@ class World:
 async def open_world(
     *,
     limits: Limits = LIMITS,
-    agents: Mapping[str, Callable[[], Agent]] = AGENTS,
+    agents: Mapping[str, Callable[[], Agent | pykka.ThreadingActor]] = AGENTS,
     session: Callable[[SessionKey, SessionNode], Session] = Session,
     seed: int = 1,
     delay_seconds: float = 0.0,

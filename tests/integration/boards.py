@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
+import pykka
 import trio
 
 import callboard
@@ -33,7 +34,7 @@ async def ask_http(port: int, raw: bytes) -> bytes:
 
 @asynccontextmanager
 async def open_board(
-    agents: Mapping[str, Callable[[], callboard.Agent]], **limits: Any
+    agents: Mapping[str, Callable[[], callboard.Agent | pykka.ThreadingActor]], **limits: Any
 ) -> AsyncIterator[callboard.Board]:
     """A board on a free port of loopback, with limits of its own, that is closed within a second."""
     small = {"drain_seconds": 1.0, "close_seconds": 1.0, **limits}
