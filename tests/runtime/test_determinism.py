@@ -8,7 +8,7 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from callboard.runtime import Actor, AskCycle, ChildSpec, MailboxFull, Ref, Strategy, Supervision, open_system
+from callboard.runtime import Actor, AskCycle, Backoff, ChildSpec, MailboxFull, Ref, Strategy, Supervision, open_system
 from callboard.runtime.testing import frozen_clock
 from callboard.runtime.testing import run as run_virtually
 from tests.runtime.kit import Parent
@@ -71,8 +71,9 @@ def run(seed: int, schedule: int) -> list[str]:
     async def main() -> None:
         random = Random(seed)
         refs: dict[str, Ref[Any]] = {}
-        async with open_system(slice_clock=frozen_clock) as system:
-            supervision = Supervision(Strategy.DYNAMIC, intensity=2, period_seconds=3)
+        async with open_system(slice_clock=frozen_clock, rng=Random(schedule)) as system:
+            backoff = Backoff(first_seconds=0.1, jitter=0.5)
+            supervision = Supervision(Strategy.DYNAMIC, intensity=2, period_seconds=3, backoff=backoff)
             parent = await system.spawn(lambda: Parent(supervision), id="parent")
             for name in "abcdef":
                 spec = ChildSpec(name, partial(Wild, name, Random(random.random()), refs, trace))

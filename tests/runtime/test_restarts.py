@@ -124,7 +124,9 @@ async def test_a_restart_keeps_address_queue_and_watchers(
         (actor,) = [a for a in system.statistics().actors if a.path == ref.path]
         assert actor.restarts == len(crashed) + (0 if kill_after is None else 1)
         assert watched == []
-        assert ref.is_alive()
+        assert await ref.stop(block=False) is True
+        await settle(system)
+        assert watched == [("exited", ref, None)]
 
 
 async def test_a_kill_means_the_incarnation_of_that_moment() -> None:
