@@ -55,6 +55,8 @@ class CommandDesk:
 
     def take(self, message: RunCommand) -> None:
         """Do a command, or say again what became of it."""
+        if message.log is not None and message.log is not self._ledger.log:
+            return  # meant for the incarnation before; it is asked again
         try:
             asked = [message.op, message.run, message.data]
             body = encode_json(asked, self._limits.depth + 1, "command", in_order=True)

@@ -297,7 +297,12 @@ class Detach:
 
 @attrs.frozen(eq=False)
 class RunCommand:
-    """A command of a connection's device; its result comes by `Connection.deliver`."""
+    """A command of a connection's device; its result comes by `Connection.deliver`.
+
+    `log` is the one that the connection was attached with. A command that was on its way when that incarnation failed
+    is passed over by the next one: the connection attaches anew and asks again, in order; out of order a new device's
+    second command would be a stranger's (law S5). None means any.
+    """
 
     connection: Connection
     device: str
@@ -305,6 +310,7 @@ class RunCommand:
     op: str
     data: dict[str, Any]
     run: str | None
+    log: Log | None = None
 
 
 class Publish:

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, ClassVar, TypeVar
 
+import attrs
 import trio
 
 from ..runtime import Actor, ActorExited, Refusal, Reply, Strategy, Supervision, Timer
@@ -261,6 +262,8 @@ class Session(Actor):
     def on_undelivered(self, message: Any, reply: Reply[Any] | None) -> bool:
         """Have a message that met the session on its way out routed once more."""
         if isinstance(message, Attach | RunCommand | PublishAlone):
+            if isinstance(message, RunCommand):
+                message = attrs.evolve(message, log=None)  # this one ends in order, so the next one takes its place
             self._node.registry().notify(Reroute(self.key, message, reply))
             return True
         return False

@@ -532,6 +532,7 @@ async def open_board(
     public_url: str | None = None,
     trusted_proxies: Collection[str] = (),
     tls: ssl.SSLContext | TlsSource | None = None,
+    slice_clock: Callable[[], float] = time.perf_counter,
 ) -> AsyncIterator[Board]:
     """Open a board for the body of an ``async with``, inside trio; at its end all of it is stopped in order.
 
@@ -559,6 +560,7 @@ async def open_board(
             in front of it.
         trusted_proxies: addresses and networks of the proxies whose word on who asks is believed.
         tls: what the port is served with, for ``https`` and ``wss``; a source is asked before each connection.
+        slice_clock: see `runtime.open_system`; a constant, so that one seed gives one run.
 
     Raises:
         ConfigError: a setting is not allowed, or two do not go together.
@@ -583,7 +585,7 @@ async def open_board(
     try:
         if not isinstance(own_journal, Journal):
             own_journal = await _journal(own_journal, durability, limits, ids, wall_clock)
-        async with open_system("board", slow_seconds=slow_seconds) as system:
+        async with open_system("board", slow_seconds=slow_seconds, slice_clock=slice_clock) as system:
             node = await Node.start(system, app, own_journal, limits, ids, lambda: int(wall_clock() * 1000), runs)
             board = Board(
                 system,

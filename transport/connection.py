@@ -11,6 +11,7 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
+import attrs
 import pykka
 import trio
 from trio_websocket import ConnectionClosed
@@ -405,19 +406,30 @@ class Connection:
             self._spawn(self._attach_again)
 
     async def _attach_again(self) -> None:
+        """Attach, and ask again what has no answer: in order, and anew whenever the session fails meanwhile."""
         assert self._attached is not None
         epoch = self._attached.log.epoch
-        attached = await self._attach(StartFrom(epoch=epoch, seq=self._cursor))
-        self._attaching = False
-        if attached is None or self._verdict is not None:
-            return
-        if attached.mode is not Mode.REPLAY or attached.log.epoch != epoch:
-            self._close(CloseCode.DRAINING, "the session's history has changed; resume")
-            return
-        self._follow(attached)
-        # What was asked and not answered: done once, whichever incarnation it reached (law S5).
-        for command in list(self._open_commands.values()):
+        while self._attaching:
+            failures = self._failures
+            attached = await self._attach(StartFrom(epoch=epoch, seq=self._cursor))
+            if attached is None or self._verdict is not None:
+                return
+            if attached.mode is not Mode.REPLAY or attached.log.epoch != epoch:
+                self._close(CloseCode.DRAINING, "the session's history has changed; resume")
+                return
+            self._follow(attached)
+            self._attaching = not await self._ask_again(failures)
+
+    async def _ask_again(self, failures: int) -> bool:
+        """Give the session each command without an answer, also those that come meanwhile; False if it failed again."""
+        asked: set[int] = set()
+        while failures == self._failures:
+            command = next((each for each in self._open_commands.values() if each.id not in asked), None)
+            if command is None:
+                return True
+            asked.add(command.id)
             await self._tell_session(command)
+        return False
 
     # -- what goes out ------------------------------------------------------------------------------------------------
 
@@ -492,12 +504,14 @@ class Connection:
             return
         message = RunCommand(self, self._device, command.id, command.op, dict(command.data), command.run)
         self._open_commands[command.id] = message
-        await self._tell_session(message)
+        if not self._attaching:
+            await self._tell_session(message)
 
     async def _tell_session(self, message: RunCommand) -> None:
         assert self._route is not None
+        assert self._attached is not None
         try:
-            await self._route.ref.send(message)
+            await self._route.ref.send(attrs.evolve(message, log=self._attached.log))
         except pykka.ActorDeadError:
             self._close(CloseCode.OVERLOADED, "the session has ended")
 

@@ -11,7 +11,7 @@ import trio
 from trio.testing import memory_stream_pair, wait_all_tasks_blocked
 
 import callboard
-from callboard.actors import Attach
+from callboard.actors import Attach, RunCommand
 from tests.transport.held_journal import HeldJournal
 from tests.transport.memory_client import NOW, ask
 from tests.transport.nodes import Fragile, open_node, say, seqs
@@ -503,3 +503,31 @@ async def test_each_connection_and_refusal_is_one_line_without_content(caplog: p
     everything = " ".join(record.getMessage() for record in caplog.records)
     assert "private" not in everything
     assert "no-such-ticket" not in everything
+
+
+async def test_a_crash_keeps_the_order_of_a_new_devices_commands() -> None:
+    """The session fails at the first of three; the others stand in its mailbox. All three run once, in their order.
+
+    Red when those that were on their way are taken before the connection asks again: the second command of a device
+    that nobody knows looks like one of a forgotten device, and its client would ask everything anew. (S5)
+    """
+    to_fall = [True]
+
+    class Stumbles(callboard.Session):
+        def on_receive(self, message: Any) -> Any:
+            if isinstance(message, RunCommand) and to_fall:
+                to_fall.clear()
+                raise RuntimeError("stumbled")
+            return super().on_receive(message)
+
+    async with open_node(session=Stumbles) as node:
+        peer, _ = await node.enter()
+        for id in (1, 2, 3):
+            await peer.send(say(id, f"{id}"))
+        for id in (1, 2, 3):
+            assert "ok" in await peer.result(id)
+        started = [record["data"]["input"] for record in peer.records if record["type"] == "agent_started"]
+        while len(started) < 3:
+            await peer.receive()
+            started = [record["data"]["input"] for record in peer.records if record["type"] == "agent_started"]
+        assert started == ["1", "2", "3"]

@@ -23,6 +23,7 @@ from .attach import run_attach
 from .console import clock, complain
 from .demo import run_demo
 from .serve import run_serve
+from .simulate import run_one, run_simulate
 from .tickets import run_ticket
 from .tokens import TokenOf, token_source
 from .top import run_top
@@ -407,6 +408,27 @@ def _authority(ca: Path | None, url: str) -> ssl.SSLContext | None:
     if not url.startswith("https://"):
         raise ConfigError(f"--ca is for https, and URL is {url!r:.200}")
     return authority(ca)
+
+
+@main.command()
+@click.option("--seeds", type=click.IntRange(1), default=100, show_default=True, help="How many seeds to run.")
+@click.option("--from", "first", type=int, default=0, show_default=True, metavar="S", help="The first seed.")
+@click.option("--seed", type=int, metavar="N", help="Run this one only, and show every step.")
+@click.option("--keep-going", is_flag=True, help="Run all seeds, also when one has failed.")
+def simulate(seeds: int, first: int, seed: int | None, keep_going: bool) -> None:
+    """Let whole nodes and their clients live through faults that a seed draws, in virtual time.
+
+    Connections are cut and stalled in mid-frame, agents raise, hang and speak after their end, actors crash, the disk
+    fails, tears and stalls, nodes are killed and restarted, clients repeat, reorder and lie. After each run the laws
+    are checked from the outside. Exit code 1, with the trace of the first seed that failed, if one does not hold.
+
+    \b
+    [dim]Examples:[/]
+      callboard simulate --seeds 1000
+      callboard simulate --seed 84
+    """
+    with complain():
+        sys.exit(run_one(seed) if seed is not None else run_simulate(first, seeds, keep_going=keep_going))
 
 
 def _http_url(url: str) -> str:
