@@ -109,3 +109,5 @@ class Limits:
     # -- the node
     drain_seconds: float = _positive(10.0)
     """How long open runs may go on after a stop was asked for."""
+    thread_calls: int = _positive(256)
+    """Calls of other threads and loops that a board in a thread works on at once; more wait at their callers."""

@@ -3,9 +3,10 @@
 General layout, bottom-up: `errors`, `deadletters`, `timers`, `waits` (who waits for whom) and `supervision` (what to do
 about a failure, as pure functions) stand alone; `reply` (futures), `mailbox`, `ref` and `cell` are the mechanism,
 `family` the children of a cell, `together` the restarts of siblings; `actor` is what authors subclass; `calls`,
-`bridge` and `threads` are for stock pykka actors, `asyncio_host` and `asyncio_actor` for asyncio code; `system` runs it
-all; `inspection` and `lookout` let others see inside; `testing` is for tests of actors. Knows trio, pykka, attrs and
-the standard library, and nothing of sessions, sockets, JSON, files or configuration.
+`bridge` and `threads` are for stock pykka actors, `asyncio_host` and `asyncio_actor` for asyncio code; `portal` is a
+way in for other programs; `system` runs it all; `inspection` and `lookout` let others see inside; `testing` is for
+tests of actors. Knows trio, pykka, attrs and the standard library, and nothing of sessions, sockets, JSON, files or
+configuration.
 """
 
 from .actor import Actor, Supervisor
@@ -27,8 +28,9 @@ from .errors import (
 )
 from .inspection import ActorStatistics, SlowHandler, SystemStatistics
 from .mailbox import Overflow
+from .portal import Gate, Portal
 from .ref import Ref
-from .reply import Reply, ReplyAddress
+from .reply import Reply, ReplyAddress, loop_of_this_thread
 from .supervision import Backoff, ChildSpec, Exit, ExitKind, Plan, Restart, Strategy, Supervision, decide
 from .system import ActorSystem, open_system
 from .timers import Timer, Timers
@@ -50,11 +52,13 @@ __all__ = [
     "DeathReason",
     "Exit",
     "ExitKind",
+    "Gate",
     "Killed",
     "MailboxFull",
     "NotRunning",
     "Overflow",
     "Plan",
+    "Portal",
     "Ref",
     "Refusal",
     "Reply",
@@ -72,5 +76,6 @@ __all__ = [
     "cancelled",
     "decide",
     "in_trio",
+    "loop_of_this_thread",
     "open_system",
 ]

@@ -24,6 +24,7 @@ import pykka
 import trio
 
 from .errors import CutShort, NotRunning
+from .portal import answer
 from .reply import Reply
 from .waits import Turn
 
@@ -221,20 +222,13 @@ class _Call(Turn):
             context.run(self.nursery.start_soon, self._serve, function, args, reply)
 
     async def _serve(self, function: Callable[..., Awaitable[Any]], args: tuple[Any, ...], reply: Reply[Any]) -> None:
-        scope = trio.CancelScope()
-        reply.on_abandon = lambda: self.system.run_soon(scope.cancel)
-        if reply.abandoned:
-            return
         try:
-            with scope:
-                reply.offer(await function(*args))
+            await answer(reply, self.system.run_soon, function, *args)
         except trio.Cancelled:
             # With the handler: the coroutine is cancelled too, and must not hear of it twice. What it leaves running is
             # told at its end.
             self._unanswered.append(reply)
             raise
-        except Exception as error:  # noqa: BLE001 - it is raised in the coroutine
-            reply.offer_exception(error)
 
 
 async def in_trio(function: Callable[..., Awaitable[T]], *args: Any) -> T:

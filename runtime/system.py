@@ -163,6 +163,10 @@ class ActorSystem:
             self.failure = error
         self.close()
 
+    def kill_all(self, why: str) -> None:
+        """Kill every actor: for one who has asked for an ordered stop and waits no longer. Trio thread only."""
+        self.do_soon(lambda: self.root.kill(Killed(f"{self.name}: {why}"), final=True))
+
     # -- for cells and refs -----------------------------------------------------------------------------------------
 
     def enqueue(self, cell: Mailbox | _Errand) -> None:
@@ -321,7 +325,7 @@ class ActorSystem:
                     await self._ended.wait()
                 except KeyboardInterrupt as interrupt:
                     if interrupted:
-                        self.do_soon(lambda: self.root.kill(Killed(f"{self.name}: interrupted again"), final=True))
+                        self.kill_all("interrupted again")
                     interrupted = True
                     self.abort(interrupt)
 

@@ -11,15 +11,19 @@ from .board import Board, DrainReport, Revocation, open_board
 from .client import Client, CommandFailed, SessionClosed, TicketDenied, Unreachable, connect
 from .errors import ConfigError, ListenError, Problem, TokenRefused
 from .http import Request, Response
+from .in_thread import AsyncioBoard, BoardInThread, EventStream, ThreadedBoard, open_in_thread
 from .tls import FileCertificate
 
 __all__ = [
+    "AsyncioBoard",
     "Authenticator",
     "Board",
+    "BoardInThread",
     "Client",
     "CommandFailed",
     "ConfigError",
     "DrainReport",
+    "EventStream",
     "FileCertificate",
     "Identity",
     "ListenError",
@@ -28,9 +32,11 @@ __all__ = [
     "Response",
     "Revocation",
     "SessionClosed",
+    "ThreadedBoard",
     "TicketDenied",
     "TokenRefused",
     "Unreachable",
     "connect",
     "open_board",
+    "open_in_thread",
 ]

@@ -655,12 +655,13 @@ def _boot_id() -> str | None:
 
 
 async def _listen(host: str, port: int) -> list[trio.SocketListener]:
+    if not 0 <= port <= 65_535:
+        # Some C libraries take it modulo 65,536.
+        raise ConfigError(f"port is {port}; allowed are 0 to 65535")
     try:
         listeners = await trio.open_tcp_listeners(port, host=host, backlog=BACKLOG)
     except socket.gaierror as error:
         raise ConfigError(f"host is {host!r}, which is no address of this machine: {error.strerror}") from None
-    except OverflowError:
-        raise ConfigError(f"port is {port}; allowed are 0 to 65535") from None
     except OSError as error:
         where = host_port(host, port)
         raise ListenError(error.errno, f"cannot listen on {where}: {error.strerror or error}") from None

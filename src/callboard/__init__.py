@@ -31,14 +31,18 @@ from .actors import (
 )
 from .runtime import Actor, ActorExited, Ref, Refusal
 from .transport import (
+    AsyncioBoard,
     Board,
     Client,
     CommandFailed,
     ConfigError,
     SessionClosed,
+    ThreadedBoard,
     TicketDenied,
+    TokenRefused,
     Unreachable,
     connect,
+    open_in_thread,
 )
 from .transport import open_board as open
 
@@ -49,6 +53,7 @@ __all__ = [
     "AgentError",
     "App",
     "AsyncioAgent",
+    "AsyncioBoard",
     "BlockingMessage",
     "BlockingReceipt",
     "Board",
@@ -68,9 +73,12 @@ __all__ = [
     "Session",
     "SessionClosed",
     "SessionKey",
+    "ThreadedBoard",
     "TicketDenied",
+    "TokenRefused",
     "Unreachable",
     "__version__",
     "connect",
     "open",
+    "open_in_thread",
 ]
