@@ -276,6 +276,7 @@ class Board:
             "tasks": statistics.tasks,
             "timers": statistics.timers,
             "handled": statistics.handled,
+            "abandoned": {"at_work": statistics.abandoned, "refused": statistics.refused},
             "slow": [attrs.asdict(case) for case in statistics.slow],
             "actors_in_all": len(statistics.actors),
             "actors": [attrs.asdict(actor) for actor in select(statistics.actors, selection or Selection())],
