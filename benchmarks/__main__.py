@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import rich_click as click
 
+from .delivery.command import command as delivery
 from .kernel.command import command as kernel
 
-SCENARIOS = (kernel,)
+SCENARIOS = (kernel, delivery)
 
 
 @click.group(chain=True, subcommand_metavar="NAME [OPTIONS] ...")

@@ -12,7 +12,7 @@ import rich_click as click
 from rich.console import Console
 
 from .report import draw, show
-from .rounds import perform
+from .rounds import Run, perform
 from .trials import Scenario
 from .worker import COLLECTOR_SETTINGS
 
@@ -90,8 +90,8 @@ def common(command: Callable[..., Any]) -> Callable[..., Any]:
     return wrapped
 
 
-def run(scenario: Scenario, settings: Settings) -> None:
-    """Measure a scenario, print what it saw, draw it; ends with status 1 if a measurement failed."""
+def run(scenario: Scenario, settings: Settings) -> Run:
+    """Measure a scenario, print what it saw, draw it, and give it; ends with status 1 if a measurement failed."""
     console = Console(stderr=True)
     seen = perform(
         scenario,
@@ -111,3 +111,4 @@ def run(scenario: Scenario, settings: Settings) -> None:
             console.print(f"drawn: {file}")
     if seen.failures:
         raise click.ClickException(f"{len(seen.failures)} measurements failed; they stand above and in the JSON lines")
+    return seen

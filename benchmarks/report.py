@@ -7,7 +7,7 @@ whether more or less of the unit is. The spread is the least and the greatest, n
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import attrs
@@ -33,6 +33,8 @@ class Summary:
     values: tuple[float, ...]
     ratios: tuple[float, ...]
     """How many times better callboard is, by round; empty for callboard itself, or if it was not measured."""
+    details: Mapping[str, float]
+    """The medians of the samples' details."""
 
     @property
     def median(self) -> float:
@@ -68,7 +70,10 @@ def _summary(results: Sequence[Result], ours: Sequence[Result]) -> Summary:
             better, worse = pair[::-1] if trial.case.less_is_better else pair
             if better is not None and worse:
                 ratios.append(better / worse)
-    return Summary(trial, results[0].unit, tuple(result.value for result in results), tuple(ratios))
+    details = {
+        name: statistics.median(result.sample.details[name] for result in results) for name in results[0].sample.details
+    }
+    return Summary(trial, results[0].unit, tuple(result.value for result in results), tuple(ratios), details)
 
 
 def figure(value: float) -> str:
@@ -86,8 +91,12 @@ def show(run: Run, console: Console) -> None:
         table.add_column(column)
     for column in ("median", "spread", "callboard is better by"):
         table.add_column(column, justify="right")
+    found = summaries(run)
+    details = list(dict.fromkeys(name for summary in found for name in summary.details))
+    for name in details:
+        table.add_column(name, justify="right")
     case = None
-    for summary in summaries(run):
+    for summary in found:
         name = summary.trial.case.name
         if case is not None and name != case:
             table.add_section()
@@ -103,6 +112,7 @@ def show(run: Run, console: Console) -> None:
             figure(summary.median),
             f"{summary.spread:.0%}" if len(summary.values) > 1 else "",
             ratio,
+            *(figure(summary.details[name]) if name in summary.details else "" for name in details),
         )
         case = name
     console.print(table)

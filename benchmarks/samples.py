@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import attrs
@@ -27,6 +28,8 @@ class Sample:
     wall_seconds: float
     cpu_seconds: float
     value: float | None = None
+    details: Mapping[str, float] = attrs.field(factory=dict)
+    """What else was seen and stands beside the figure, such as how much a message held."""
 
 
 class Stopwatch:

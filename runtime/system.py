@@ -49,6 +49,8 @@ logger = logging.getLogger("callboard")
 # millisecond is below what a person or a TCP peer notices, and 256 messages are about 64 µs of plain handlers.
 SLICE_SECONDS = 0.0005
 SLICE_MESSAGES = 256
+# How far a slice may grow where other tasks are as busy: they are then served as late again as they are by each other.
+LONGEST_SLICE_SECONDS = 0.01
 # One actor's share of a slice, so that a busy one does not keep the others waiting for a whole slice.
 TURN_MESSAGES = 64
 
@@ -274,9 +276,13 @@ class ActorSystem:
     async def _dispatch(self) -> None:
         queue = self._run_queue
         clock = self.slice_clock
+        others = 0.0
         while True:
-            deadline = clock() + SLICE_SECONDS
-            budget = SLICE_MESSAGES
+            # With its one task the dispatcher would get one slice whenever a thousand other tasks had a turn each, and
+            # the mailboxes would fill: so all actors together get as long as all the others took.
+            slice = min(max(SLICE_SECONDS, others), LONGEST_SLICE_SECONDS)
+            deadline = clock() + slice
+            budget = int(SLICE_MESSAGES * slice / SLICE_SECONDS)
             while queue and budget > 0:
                 share = TURN_MESSAGES if budget > TURN_MESSAGES else budget
                 try:
@@ -286,8 +292,11 @@ class ActorSystem:
                 if clock() > deadline:
                     break
             if queue:
+                left = clock()
                 await trio.lowlevel.checkpoint()
+                others = clock() - left
             else:
+                others = 0.0
                 self._parked = trio.lowlevel.current_task()
                 await trio.lowlevel.wait_task_rescheduled(self._unpark)
 

@@ -2,6 +2,7 @@
 
 import contextvars
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -244,6 +245,38 @@ async def test_a_slice_ends_after_half_a_millisecond() -> None:
             await trio.lowlevel.checkpoint()
     assert set(seen) <= set(range(0, 100, 2))
     assert len(set(seen)) >= 100 / 2 / 2  # trio shuffles: it may miss one slice, never two in a row
+
+
+async def slices(*, others_take: float) -> list[int]:
+    """How many messages of 0.3 ms actors handle between two turns of a task that takes so many seconds."""
+    now = [0.0]
+    log: list[float] = []
+
+    def slow(worker: Worker) -> None:
+        now[0] += 0.0003
+        log.append(now[0])
+
+    async with open_system(slice_clock=lambda: now[0]) as system:
+        refs = [await system.spawn(Worker, id=str(n)) for n in range(300)]
+        for ref in refs:
+            ref.tell(slow)
+        while len(log) < 300:
+            now[0] += others_take
+            await trio.lowlevel.checkpoint()
+    ends = [index for index, (one, two) in enumerate(pairwise(log), 1) if two - one > others_take]
+    return [end - begin for begin, end in pairwise([0, *ends, 300])]
+
+
+async def test_actors_get_as_long_as_all_other_tasks_took() -> None:
+    """Red if a thousand busy tasks leave the actors one short slice for each turn of theirs, and mailboxes fill."""
+    first, *others, _ = await slices(others_take=0.002)
+    assert first in (2, 4)  # half a millisecond, as nothing is known yet; trio shuffles, so there may be two in a row
+    assert all(number >= 7 for number in others)
+
+
+async def test_a_slice_has_an_end_however_busy_the_others_are() -> None:
+    """Red if the actors answer a pause of a second with one of their own."""
+    assert max(await slices(others_take=1.0)) in range(34, 40)  # 10 ms, and perhaps a short slice right behind
 
 
 async def test_on_turn_end_runs_once_for_many_messages() -> None:
