@@ -226,15 +226,17 @@ class Ref(pykka.ActorRef[A]):
         waits = cell.system.waits
         reply: Reply[Any] = Reply(cell)
         # Before the question is in the mailbox: one that could not be answered is not asked.
-        edge = waits.begin(cell, message.__class__)
+        edge = waits.begin(cell, message.__class__) if waits.handlers else None
         try:
-            cell.put(message, reply)
             if timeout_seconds is None:
+                cell.system.put_question(cell, message, reply)
                 return await reply.park()
             with trio.move_on_after(timeout_seconds):
+                cell.system.put_question(cell, message, reply)
                 return await reply.park()
         finally:
-            waits.end(edge)
+            if edge is not None:
+                waits.end(edge)
         raise self._timeout(timeout_seconds)
 
     async def _ask_from_afar(self, message: Any, timeout_seconds: float | None) -> Any:

@@ -71,23 +71,26 @@ class Reply(pykka.Future[T]):
     actor that awaits the reply waits for that one (law A10), and `what` says what for.
     """
 
+    # What an instance does not say is as it stands here: each ask pays for what its reply is given at the start.
+    done = False
+    """Whether it has ended: the answer or its exception is here, or nobody waits for one."""
+    abandoned = False
+    """Whether nobody waits any more; an answer is dropped then."""
+    on_abandon: Callable[[], None] | None = None
+    """Called once if the reply is abandoned, on any thread."""
+    on_done: Callable[[Reply[Any]], None] | None = None
+    """Called once when the reply has ended, either way, on any thread."""
+    _value: Any = None
+    _error: BaseException | None = None
+    _waiters: tuple[_Waiter, ...] = ()
+    # What a mapped, filtered, reduced or joined future is made of; pykka computes it in `get`.
+    _sources: tuple[pykka.Future[Any], ...] = ()
+    _get_hook: Any = None
+
     def __init__(self, target: Cell | None = None, what: What = "an answer") -> None:
-        super().__init__()
+        # Pykka's own part of it, which is for hooks, is set up in `set_get_hook`.
         self.target = target
         self.what = what
-        self.done = False
-        """Whether it has ended: the answer or its exception is here, or nobody waits for one."""
-        self.abandoned = False
-        """Whether nobody waits any more; an answer is dropped then."""
-        self.on_abandon: Callable[[], None] | None = None
-        """Called once if the reply is abandoned, on any thread."""
-        self.on_done: Callable[[Reply[Any]], None] | None = None
-        """Called once when the reply has ended, either way, on any thread."""
-        self._value: Any = None
-        self._error: BaseException | None = None
-        self._waiters: list[_Waiter] = []
-        # What a mapped, filtered, reduced or joined future is made of; pykka computes it in `get`.
-        self._sources: tuple[pykka.Future[Any], ...] = ()
 
     @property
     def error(self) -> BaseException | None:
@@ -146,7 +149,7 @@ class Reply(pykka.Future[T]):
             self.abandoned = abandoned
             self._value = value
             self._error = error
-            waiters, self._waiters = self._waiters, []
+            waiters, self._waiters = self._waiters, ()
         for waiter in waiters:
             waiter.wake()
         if self.on_done is not None:
@@ -189,6 +192,7 @@ class Reply(pykka.Future[T]):
         """
         if self.done:
             raise queue.Full(f"{self!r} is answered already")
+        super().__init__()
         super().set_get_hook(func)
 
     def __await__(self) -> Generator[Any, Any, T]:
@@ -263,18 +267,10 @@ class Reply(pykka.Future[T]):
         """`wait` for one who has looked after cycles himself."""
         if not trio.lowlevel.in_trio_task():
             return await self._park_on_asyncio()
-        waiter = _Task()
-        if not self._join(waiter):
+        if self.done or not self._join(waiter := _Task(self)):
             await trio.lowlevel.checkpoint()
-            return self.result()
-
-        def abort(_: object) -> trio.lowlevel.Abort:
-            waiter.parked = False
-            if self._leave(waiter):
-                self.abandon()
-            return trio.lowlevel.Abort.SUCCEEDED
-
-        await trio.lowlevel.wait_task_rescheduled(abort)
+        else:
+            await trio.lowlevel.wait_task_rescheduled(waiter.abort)
         return self.result()
 
     async def _park_on_asyncio(self) -> T:
@@ -294,7 +290,7 @@ class Reply(pykka.Future[T]):
         """Wait in the line; False if the reply has ended."""
         with _lock:
             if not self.done:
-                self._waiters.append(waiter)
+                self._waiters += (waiter,)
             return not self.done
 
     def _leave(self, waiter: _Waiter) -> bool:
@@ -302,7 +298,7 @@ class Reply(pykka.Future[T]):
         with _lock:
             if self.done:
                 return False
-            self._waiters.remove(waiter)
+            self._waiters = tuple(other for other in self._waiters if other is not waiter)
             return not self._waiters
 
 
@@ -327,9 +323,10 @@ class _Thread:
 class _Task:
     """A trio task that waits. `parked` is touched on the task's own loop only."""
 
-    __slots__ = ("parked", "task", "thread_id", "token")
+    __slots__ = ("parked", "reply", "task", "thread_id", "token")
 
-    def __init__(self) -> None:
+    def __init__(self, reply: Reply[Any]) -> None:
+        self.reply = reply
         self.task = trio.lowlevel.current_task()
         self.token = trio.lowlevel.current_trio_token()
         self.thread_id = threading.get_ident()
@@ -344,6 +341,13 @@ class _Task:
             self.token.run_sync_soon(self._reschedule)
         except trio.RunFinishedError:
             return  # its loop has ended, so nobody waits
+
+    def abort(self, _: object) -> trio.lowlevel.Abort:
+        """The task is cancelled while it is parked."""
+        self.parked = False
+        if self.reply._leave(self):
+            self.reply.abandon()
+        return trio.lowlevel.Abort.SUCCEEDED
 
     def _reschedule(self) -> None:
         if self.parked:

@@ -24,7 +24,7 @@ from callboard.runtime import (
 )
 from callboard.runtime.testing import frozen_clock, settle
 from tests.runtime.ask_model import Cancel, Drain, Kill, Model, Operation, Say
-from tests.runtime.kit import Raise, Sleep, Worker, dead_letters, spawn_child
+from tests.runtime.kit import Collect, Raise, Sleep, Worker, dead_letters, spawn_child
 
 durations = st.integers(1, 40).map(lambda n: n * 100 + 7)
 deadlines = st.none() | st.integers(0, 40).map(lambda n: n * 100 + 50)
@@ -360,3 +360,42 @@ async def test_an_actor_is_asked_through_a_chain_of_children() -> None:
 
         assert await parent.ask_async(ask_child) == "question"
         assert trio.current_time() == 0
+
+
+async def test_what_an_ask_sets_going_goes_on_after_it() -> None:
+    """An ask does a slice of the dispatcher's work itself; what is left over then is not forgotten."""
+    async with open_system(slice_clock=frozen_clock) as system:
+        log: list[Any] = []
+        collect = await system.spawn(lambda: Collect(log), id="collect")
+        worker = await system.spawn(Worker, id="worker")
+        await settle(system)
+
+        def tell_many(_: Worker) -> str:
+            for number in range(1_000):
+                collect.tell(number)
+            return "told"
+
+        assert await worker.ask_async(tell_many) == "told"
+        assert 0 < len(log) < 1_000
+        await settle(system)
+        assert log == list(range(1_000))
+
+
+async def test_an_ask_that_finds_no_room_leaves_everything_at_work() -> None:
+    """It raises, and the next message to anybody is handled as ever."""
+
+    class Narrow(Worker):
+        mailbox_capacity = 1
+
+    async with open_system() as system:
+        narrow = await system.spawn(Narrow, id="narrow")
+        log: list[Any] = []
+        collect = await system.spawn(lambda: Collect(log), id="collect")
+        narrow.tell(Sleep(1))
+        await settle(system)
+        narrow.tell("waits")
+        with pytest.raises(MailboxFull):
+            await narrow.ask_async("no room")
+        collect.tell("next")
+        await settle(system)
+        assert log == ["next"]
