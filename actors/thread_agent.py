@@ -16,7 +16,7 @@ import attrs
 import pykka
 import trio
 
-from ..runtime import ChildSpec, Reply, Restart, WouldBlock
+from ..runtime import ChildSpec, Reply, Restart, WouldBlock, loop_of_this_thread
 from .agent import Agent, Receipt
 from .errors import AgentError, RunEnded
 from .messages import Message
@@ -158,8 +158,8 @@ class ThreadAgent(Agent):
             args: its arguments.
             then: ends too, once the answer is there.
         """
-        if trio.lowlevel.in_trio_task():
-            raise WouldBlock(f"the methods of a {BlockingMessage.__name__} block; in trio, use an Agent")
+        if loop := loop_of_this_thread():
+            raise WouldBlock(f"a BlockingMessage would block this thread's {loop} loop; use an Agent or AsyncioAgent")
         answer: Reply[T] = Reply(what="the agent of a thread")
         if then is not None:
 

@@ -25,6 +25,7 @@ import trio
 from .cell import Cell, State
 from .errors import NotRunning, WouldBlock
 from .ref import Ref
+from .reply import loop_of_this_thread
 from .supervision import ChildSpec, Restart
 
 if TYPE_CHECKING:
@@ -53,9 +54,11 @@ class StoppedEvent(threading.Event):
     """What pykka code waits for as `actor_stopped`."""
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until the actor stops, on a thread that is not trio's."""
-        if not self.is_set() and trio.lowlevel.in_trio_task():
-            raise WouldBlock("actor_stopped.wait() would block the trio thread; use `await ref.wait_gone()` there")
+        """Wait until the actor stops, on a thread without a loop."""
+        if not self.is_set() and (loop := loop_of_this_thread()):
+            raise WouldBlock(
+                f"actor_stopped.wait() would block this thread's {loop} loop; use `await ref.wait_gone()` there"
+            )
         return super().wait(timeout)
 
 

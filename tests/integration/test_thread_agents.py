@@ -245,7 +245,7 @@ async def test_blocking_calls_are_refused_on_a_loop() -> None:
         await peer.end_of(await peer.ask("go"))
         (message,) = messages
         assert message.cancelled  # it is over
-        with pytest.raises(WouldBlock, match="in trio, use an Agent"):
+        with pytest.raises(WouldBlock, match="trio loop; use an Agent"):
             message.emit("agent_thinking", {"text": "x"})
         with pytest.raises(RunEnded):
             await trio.to_thread.run_sync(message.emit, "agent_thinking", {"text": "x"})

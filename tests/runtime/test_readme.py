@@ -38,3 +38,9 @@ def test_the_example_of_a_test_runs(capsys: pytest.CaptureFixture[str]) -> None:
         "('take', 'pie')",
         "no pie",
     ]
+
+
+def test_the_example_of_a_thread_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    """A stock pykka actor answers, fails and is restarted, is too slow and goes on."""
+    example(2)
+    assert capsys.readouterr().out.splitlines() == ["2 pages", "failed: -1", "too slow", "3 pages"]
