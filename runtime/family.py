@@ -83,19 +83,19 @@ class Family:
         if child is not None and child.cell is cell:
             del self.children[cell.id]
             if self._together is not None:
-                self._together.settled(child)
+                self._together.ended(child)
 
     def child_down(self, cell: Cell) -> None:
         """A child that was brought down can be started again; called by its cell."""
         assert self._together is not None
-        self._together.settled(self.children[cell.id])
+        self._together.ended(self.children[cell.id])
 
     def child_up(self, cell: Cell) -> None:
         """The `on_start` of a restarted child has run; called by its cell."""
         child = self.children[cell.id]
         child.up_since = trio.current_time()
         if self._together is not None:
-            self._together.settled(child)
+            self._together.came_up(child)
 
     def still_stopping(self) -> Iterable[Cell]:
         """The cells that have to stop before those which are restarted with them can start."""

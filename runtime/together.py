@@ -81,8 +81,8 @@ class Together:
         going_down = () if self._going_down is None else (self._going_down,)
         return (child.cell for child in (*self._to_stop, *going_down))
 
-    def settled(self, child: Child) -> None:
-        """A child went down, came up, or is gone for good."""
+    def ended(self, child: Child) -> None:
+        """A child went down, or is gone for good."""
         if child is self._going_down:
             child.cancel_timer()
             self._going_down = None
@@ -92,6 +92,12 @@ class Together:
             return
         # Not from here: the cell is in the middle of its own end.
         self._parent.system.do_soon(self._go_on)
+
+    def came_up(self, child: Child) -> None:
+        """The start of a child is complete. One that is to go down all the same is waited for once more."""
+        if child is self._coming_up:
+            self._coming_up = None
+            self._parent.system.do_soon(self._go_on)
 
     def absorbs(self, child: Child) -> bool:
         """Whether a child that has failed was to be brought down anyway: then that is no further failure to count."""

@@ -309,6 +309,23 @@ async def test_an_elder_that_fails_in_the_middle_takes_the_rest_with_it() -> Non
         assert restarts(system) == [1, 1, 1, 1]
 
 
+async def test_one_that_is_still_starting_goes_down_once_it_has_started() -> None:
+    """Its sibling fails again in the middle of its start: the end of the start is not taken for its end."""
+    async with open_system() as system:
+        _, refs = await group(system, Supervision(Strategy.ONE_FOR_ALL), Worker, Slow)
+        refs[0].tell(Raise(ValueError("first")))
+        await trio.sleep(4)  # three seconds of stopping, and one of starting
+        refs[0].tell(Raise(ValueError("second")))
+        await settle(system)
+        assert states(system) == ["restarting", "starting"]
+        await trio.sleep(2)
+        assert states(system) == ["restarting", "stopping"]
+        assert await refs[0].ask_async("back?") == "back?"
+        await trio.sleep(10)
+        assert states(system) == ["running", "running"]
+        assert restarts(system) == [2, 2]
+
+
 @pytest.mark.parametrize("strategy", [Strategy.ONE_FOR_ONE, Strategy.ONE_FOR_ALL, Strategy.DYNAMIC])
 @pytest.mark.parametrize("end", ["stop_child", "stop", "kill", "system"])
 async def test_a_stop_ends_a_back_off_at_once(strategy: Strategy, end: str) -> None:
