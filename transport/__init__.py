@@ -1,9 +1,9 @@
 """The outside: one port for HTTP and WebSocket, tickets, tokens, the command line and the composition root.
 
-General layout: `protocol/` is the wire without I/O; `outbox`, `streams` and `connection` are one WebSocket; `http` and
-`api` are the HTTP side; `auth` says who somebody is, `forwarded` who asks by a proxy; `tls` reads certificates; `board`
-joins all of it; `client/` is the Python client; `config` reads settings and `cli` is the command line. Only `board` and
-`cli` construct things.
+General layout: `protocol/` is the wire without I/O; `outbox`, `streams` and `connection` are one WebSocket; `entrance`,
+`http` and `api` are the HTTP side; `auth` says who somebody is, `forwarded` who asks by proxy, `names` what the node is
+called; `tls` reads certificates; `board` joins all of it; `client/` is the Python client; `config` reads settings and
+`cli` is the command line. Only `board` and `cli` construct things.
 """
 
 from .auth import Authenticator, Identity

@@ -19,7 +19,6 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -56,12 +55,13 @@ from .api import Api, Handler
 from .auth import Authenticator
 from .config import MEMORY
 from .connection import Connection
-from .errors import ConfigError, ListenError, Problem
+from .entrance import Entrance
+from .errors import ConfigError, ListenError
 from .forwarded import TrustedProxies
-from .hosts import PublicUrl, check_origin, host_port, is_host, is_loopback
-from .http import HttpLimits, Request, Response, problem_response, serve_http
+from .hosts import host_port
+from .http import Upgrade
 from .keys import KeySource
-from .per_address import AddressCounts
+from .names import Names
 from .protocol import CloseCode
 from .selection import Selection, select
 from .tls import TlsSource
@@ -73,8 +73,6 @@ logger = logging.getLogger("callboard")
 # The kernel's own queue of connections that wait to be accepted; what a burst of reconnects needs after a restart.
 BACKLOG = 1_024
 
-CONNECT = "/v1/connect"
-
 # What Linux calls this boot of the machine (random(4)).
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
@@ -85,8 +83,6 @@ REVOKE_SECONDS = 1.0
 # What a person begins to notice when every answer of a node comes so much later; and the lookout wakes a node that has
 # nothing to do no more than four times a second for it.
 SLOW_SECONDS = 0.25
-# Connections of an address beyond its bound that are told so. Whoever opens more at once does not listen, and is cut.
-SAID_SO = 64
 
 
 @attrs.frozen
@@ -117,13 +113,10 @@ class Board:
         limits: Limits,
         ids: Ids,
         authenticator: Authenticator | None,
-        origins: Collection[str],
+        names: Names,
         wall_clock: Callable[[], float],
         runs: _Runs,
         rng: random.Random,
-        public: PublicUrl | None,
-        proxies: TrustedProxies,
-        tls: Callable[[], ssl.SSLContext] | None,
     ) -> None:
         self.system = system
         self.node = node
@@ -135,33 +128,26 @@ class Board:
         self.draining = False
         self._authenticator = authenticator
         self._ids = ids
-        self._origins = frozenset(origins)
-        self._own_hosts = frozenset({public.host} if public is not None else ())
-        self._own_origins = frozenset({public.origin} if public is not None else ())
+        self._names = names
         self._wall_clock = wall_clock
         self._runs = runs
         self._rng = rng
-        self._public = public
-        self._proxies = proxies
-        self._tls = tls
-        self._addresses = AddressCounts()
         self._connections: dict[Connection, str | None] = {}
         self._per_user: Counter[str] = Counter()
-        self._tcp = 0
         self._closes: Counter[int] = Counter()
         self._opened = 0
         self._opened_at = wall_clock()
         self._idle = trio.Event()
         self._closed = trio.Event()
-        self._api: Api | None = None
+        self._scheme = "http"
+        self._entrance: Entrance | None = None
 
     # -- for embedding platforms --------------------------------------------------------------------------------------
 
     @property
     def url(self) -> str:
         """Where the node listens, such as ``http://127.0.0.1:8765``; empty if it does not."""
-        scheme = "http" if self._tls is None else "https"
-        return f"{scheme}://{host_port(self.host, self.port)}" if self.port else ""
+        return f"{self._scheme}://{host_port(self.host, self.port)}" if self.port else ""
 
     @property
     def authenticator(self) -> Authenticator:
@@ -240,7 +226,7 @@ class Board:
     @property
     def tcp(self) -> int:
         """Open TCP connections, with those that ask by HTTP or have not said anything yet."""
-        return self._tcp
+        return self._entrance.tcp if self._entrance is not None else 0
 
     def connections(self, user: str | None = None) -> tuple[Connection, ...]:
         """The open connections, of one user or of all that were welcomed."""
@@ -265,8 +251,8 @@ class Board:
             "runs": {"open": len(self._runs.open), "started": self._runs.started, **self._runs.ended},
             "connections": {
                 "open": len(self.connections()),
-                "tcp": self._tcp,
-                "addresses": len(self._addresses),
+                "tcp": self.tcp,
+                "addresses": len(self._entrance.addresses) if self._entrance is not None else 0,
                 "opened": self._opened,
                 "waiting_bytes": sum(connection.waiting_bytes for connection in self._connections),
                 "closed": {str(code): count for code, count in sorted(self._closes.items())},
@@ -330,33 +316,23 @@ class Board:
     @property
     def serving(self) -> bool:
         """Whether tickets and connections are served."""
-        return self._api is not None and not self.draining
+        return self._entrance is not None and not self.draining
 
     def wall_clock(self) -> float:
         """Unix seconds."""
         return self._wall_clock()
 
     def origin_allowed(self, origin: str | None) -> bool:
-        """Whether a page of this origin may ask and connect: the node's own, and those that were configured.
-
-        The node's own are those that it listens on, not what a request calls it: a foreign name that is made to point
-        here (DNS rebinding) is not the node's.
-        """
-        return origin is None or origin in self._origins or origin in self._own_origins
+        """Whether a page of this origin may ask and connect: the node's own, and those that were configured."""
+        return self._names.origin_allowed(origin)
 
     def own_host(self, host: str) -> bool:
         """Whether a request that named this host meant this node."""
-        return host in self._own_hosts
+        return self._names.own_host(host)
 
     def websocket_url(self, host: str, secure: bool) -> str:
-        """Where a client connects to: the public url, or `host`, which it asked, as it has found the way there.
-
-        It is told to that client only, so a host that is made up leads nobody else astray.
-        """
-        if self._public is not None:
-            return self._public.websocket
-        scheme = "wss" if secure else "ws"
-        return f"{scheme}://{host if is_host(host) else host_port(self.host, self.port)}{CONNECT}"
+        """Where a client that asked this host connects to; `secure` if it asked by TLS."""
+        return self._names.websocket_url(host, secure)
 
     def admit(self, connection: Connection, user: str) -> bool:
         """Count a connection for its user; False when the user has `connections_per_user` already."""
@@ -373,9 +349,21 @@ class Board:
 
     # -- serving ------------------------------------------------------------------------------------------------------
 
-    def answer_with(self, extra: Mapping[tuple[str, str], Handler]) -> None:
-        """Begin to take requests and connections; `extra` are further HTTP handlers, by method and path."""
-        self._api = Api(self, extra)
+    def answer_with(
+        self,
+        extra: Mapping[tuple[str, str], Handler],
+        proxies: TrustedProxies,
+        tls: Callable[[], ssl.SSLContext] | None,
+    ) -> None:
+        """Begin to take requests and connections.
+
+        Args:
+            extra: further HTTP handlers, by method and path.
+            proxies: whose word on who asks is believed.
+            tls: gives what the port is served with; None for plain TCP.
+        """
+        self._scheme = "http" if tls is None else "https"
+        self._entrance = Entrance(self.limits, proxies, tls, Api(self, extra).handle, self._connect)
 
     async def serve(
         self,
@@ -384,98 +372,26 @@ class Board:
         task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
     ) -> None:
         """Serve HTTP and WebSocket on these listeners until cancelled."""
+        assert self._entrance is not None
         self.host, self.port = host, listeners[0].socket.getsockname()[1]
-        names = {host, "127.0.0.1", "localhost", "::1"} if is_loopback(host) else {host}
-        scheme, usual = ("http", 80) if self._tls is None else ("https", 443)
-        # A browser leaves the port out of origin and host where it is the scheme's own.
-        hosts = {host_port(name, self.port) for name in names}
-        hosts |= {spelled.removesuffix(f":{usual}") for spelled in hosts}
-        self._own_origins |= {f"{scheme}://{spelled}" for spelled in hosts}
-        self._own_hosts |= hosts
-        async with trio.open_nursery() as nursery:
-            await nursery.start(trio.serve_listeners, partial(self._serve, tls=self._tls), listeners)
-            task_status.started()
+        self._names.listens(host, self.port, secure=self._scheme == "https")
+        await self._entrance.serve_port(listeners, task_status)
 
     async def serve_stream(self, stream: trio.abc.Stream) -> None:
         """Serve one connection from its first byte to its end; closes the stream.
 
         For streams that come another way than by the board's own port; as they come, without TLS.
         """
-        await self._serve(stream, tls=None)
+        assert self._entrance is not None
+        await self._entrance.serve_stream(stream)
 
-    async def _serve(self, stream: trio.abc.Stream, *, tls: Callable[[], ssl.SSLContext] | None) -> None:
-        assert self._api is not None
-        if self._tcp >= self.limits.connections:
-            # Nothing is read and nothing is said: at the bound every answer costs what is scarce.
-            await trio.aclose_forcefully(stream)
-            return
-        self._tcp += 1
-        peer = _peer(stream)
+    async def _connect(self, stream: trio.abc.Stream, upgrade: Upgrade, crowded: bool) -> None:
+        connection = Connection(self._ids.connection(), stream, upgrade, self, crowded=crowded)
+        self._connections[connection] = None
         try:
-            # Of a proxy's connections each may be somebody else's; whose is known when the request has been read.
-            with self._addresses.counted("" if self._proxies.trusts(peer) else peer) as number:
-                if number <= self.limits.connections_per_address + SAID_SO:
-                    if tls is not None:
-                        stream = trio.SSLStream(stream, tls(), server_side=True, https_compatible=True)
-                    if await self._shake_hands(stream, peer):
-                        await self._serve_http(stream, peer, self._crowded(number))
-        except Exception as error:
-            logger.error("a connection from %s failed: %s", peer, type(error).__name__)
-            logger.debug("a connection from %s failed", peer, exc_info=error)
+            await connection.serve()
         finally:
-            self._tcp -= 1
-            await trio.aclose_forcefully(stream)
-
-    async def _shake_hands(self, stream: trio.abc.Stream, peer: str) -> bool:
-        """Begin TLS if it is TLS; whether the peer took part."""
-        if not isinstance(stream, trio.SSLStream):
-            return True
-        try:
-            with trio.fail_after(self.limits.head_seconds):
-                await stream.do_handshake()
-        except (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError) as error:
-            # Its own affair: it does not trust us, or speaks something else.
-            logger.debug("no TLS with %s: %s", peer, error.__cause__ or type(error).__name__)
-            return False
-        return True
-
-    async def _serve_http(self, stream: trio.abc.Stream, peer: str, crowded: bool) -> None:
-        assert self._api is not None
-        secure = isinstance(stream, trio.SSLStream)
-        limits = HttpLimits(
-            self.limits.head_seconds,
-            self.limits.keep_alive_seconds,
-            self.limits.close_seconds,
-            self.limits.head_bytes,
-            self.limits.body_bytes,
-        )
-
-        def seen(request: Request) -> Request:
-            try:
-                caller = self._proxies.caller(peer, secure, request.headers)
-            except Problem:
-                logger.warning("a request by the proxy %s refused: its forwarded headers are not sound", peer)
-                raise
-            return attrs.evolve(request, client=caller.address, secure=caller.secure)
-
-        upgrade = await serve_http(
-            stream, limits, _too_many if crowded else self._api.handle, upgrades=(CONNECT,), seen=seen
-        )
-        if upgrade is None:
-            return
-        behind = self._proxies.trusts(peer)
-        with self._addresses.counted(upgrade.request.client if behind else "") as number:
-            connection = Connection(
-                self._ids.connection(), stream, upgrade, self, crowded=crowded or self._crowded(number)
-            )
-            self._connections[connection] = None
-            try:
-                await connection.serve()
-            finally:
-                self._forget(connection)
-
-    def _crowded(self, number: int) -> bool:
-        return number > self.limits.connections_per_address
+            self._forget(connection)
 
     def _forget(self, connection: Connection) -> None:
         user = self._connections.pop(connection, None)
@@ -574,9 +490,7 @@ async def open_board(
     if port is not None and key is None:
         raise ConfigError("a board that serves needs a `key` to verify tokens with")
     authenticator = Authenticator(key, wall_clock) if key is not None else None
-    for origin in origins:
-        check_origin(origin)
-    public = PublicUrl.parse(public_url) if public_url is not None else None
+    names = Names(origins, public_url)
     proxies = TrustedProxies(trusted_proxies)
     context_of = (lambda: tls) if isinstance(tls, ssl.SSLContext) else tls.context if tls is not None else None
     ids = Ids(random_bytes)
@@ -588,23 +502,9 @@ async def open_board(
             own_journal = await _journal(own_journal, durability, limits, ids, wall_clock)
         async with open_system("board", slow_seconds=slow_seconds, slice_clock=slice_clock) as system:
             node = await Node.start(system, app, own_journal, limits, ids, lambda: int(wall_clock() * 1000), runs)
-            board = Board(
-                system,
-                node,
-                own_journal,
-                limits,
-                ids,
-                authenticator,
-                origins,
-                wall_clock,
-                runs,
-                rng,
-                public,
-                proxies,
-                context_of,
-            )
+            board = Board(system, node, own_journal, limits, ids, authenticator, names, wall_clock, runs, rng)
             if authenticator is not None:
-                board.answer_with(routes(board) if routes is not None else {})
+                board.answer_with(routes(board) if routes is not None else {}, proxies, context_of)
             error: BaseException | None = None
             try:
                 async with trio.open_nursery() as nursery:
@@ -701,17 +601,6 @@ def _slots(number: int, seconds: float, rng: random.Random) -> list[float]:
     return [seconds * (slot + rng.random()) / number for slot in slots]
 
 
-def _peer(stream: trio.abc.Stream) -> str:
-    if isinstance(stream, trio.SSLStream):
-        stream = stream.transport_stream
-    if not isinstance(stream, trio.SocketStream):
-        return "-"
-    try:
-        return str(stream.socket.getpeername()[0])
-    except OSError:
-        return "-"  # gone before it was looked at
-
-
 def _process(uptime_seconds: float) -> dict[str, Any]:
     """What the process of this node has used so far: CPU seconds, and resident memory now as Linux counts it."""
     usage = resource.getrusage(resource.RUSAGE_SELF)
@@ -727,12 +616,6 @@ def _process(uptime_seconds: float) -> dict[str, Any]:
         "cpu_seconds": usage.ru_utime + usage.ru_stime,
         "memory_bytes": memory,
     }
-
-
-async def _too_many(request: Request) -> Response:
-    """The answer to all requests of an address that has too many connections."""
-    headers = (("retry-after", "1"), ("connection", "close"))
-    return problem_response(Problem(429, "Too many requests", "too many connections from this address", headers))
 
 
 def _version() -> str:

@@ -9,7 +9,20 @@ import attrs
 
 from .errors import ConfigError
 
-__all__ = ["Address", "PublicUrl", "address_block", "address_of", "check_origin", "host_port", "is_host", "is_loopback"]
+__all__ = [
+    "CONNECT",
+    "Address",
+    "PublicUrl",
+    "address_block",
+    "address_of",
+    "check_origin",
+    "host_port",
+    "is_host",
+    "is_loopback",
+]
+
+# Where WebSockets are opened.
+CONNECT = "/v1/connect"
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -94,5 +107,5 @@ class PublicUrl:
             )
         # A browser leaves out the port that goes without saying.
         host = host.removesuffix(":443" if scheme == "https" else ":80")
-        websocket = f"{'wss' if scheme == 'https' else 'ws'}://{host}{prefix.rstrip('/')}/v1/connect"
+        websocket = f"{'wss' if scheme == 'https' else 'ws'}://{host}{prefix.rstrip('/')}{CONNECT}"
         return cls(f"{scheme}://{host}", host, websocket)
