@@ -3,10 +3,10 @@
 General layout, bottom-up: `errors`, `deadletters`, `timers`, `waits` (who waits for whom) and `supervision` (what to do
 about a failure, as pure functions) stand alone; `reply` (futures), `mailbox`, `ref` and `cell` are the mechanism,
 `family` the children of a cell, `together` the restarts of siblings; `actor` is what authors subclass; `calls`,
-`bridge` and `threads` are for stock pykka actors, `asyncio_host` and `asyncio_actor` for asyncio code; `portal` is a
-way in for other programs; `system` runs it all; `inspection` and `lookout` let others see inside; `testing` is for
-tests of actors. Knows trio, pykka, attrs and the standard library, and nothing of sessions, sockets, JSON, files or
-configuration.
+`bridge` and `threads` are for stock pykka actors, `asyncio_host` and `asyncio_actor` for asyncio code, `process_actor`
+and `process_child` for processes, `portal` is a way in for other programs; `system` runs it all; `started` is pykka's
+`start()`; `inspection` and `lookout` let others see inside; `testing` is for tests of actors. Knows trio, pykka, attrs
+and the standard library, and nothing of sessions, sockets, JSON, files or configuration.
 """
 
 from .actor import Actor, Supervisor
@@ -29,6 +29,7 @@ from .errors import (
 from .inspection import ActorStatistics, SlowHandler, SystemStatistics
 from .mailbox import Overflow
 from .portal import Gate, Portal
+from .process_actor import ProcessActor
 from .ref import Ref
 from .reply import Reply, ReplyAddress, loop_of_this_thread
 from .supervision import Backoff, ChildSpec, Exit, ExitKind, Plan, Restart, Strategy, Supervision, decide
@@ -59,6 +60,7 @@ __all__ = [
     "Overflow",
     "Plan",
     "Portal",
+    "ProcessActor",
     "Ref",
     "Refusal",
     "Reply",

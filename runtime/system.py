@@ -19,7 +19,7 @@ import random
 import threading
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any, Protocol, TypeVar, cast
 
@@ -165,6 +165,22 @@ class ActorSystem:
         if self.failure is None:
             self.failure = error
         self.close()
+
+    def start_soon(self, function: Callable[..., Awaitable[None]], *args: Any) -> None:
+        """Run an async function beside the actors until it ends, or is cancelled after the last of them is gone.
+
+        What it raises ends the system in order. Trio thread only.
+        """
+        assert self._nursery is not None
+        self._nursery.start_soon(self._beside, function, *args)
+
+    async def _beside(self, function: Callable[..., Awaitable[None]], *args: Any) -> None:
+        try:
+            await function(*args)
+        except trio.Cancelled:
+            raise
+        except BaseException as error:  # noqa: BLE001 - nobody above could do better
+            self.abort(error)
 
     def kill_all(self, why: str) -> None:
         """Kill every actor: for one who has asked for an ordered stop and waits no longer. Trio thread only."""
