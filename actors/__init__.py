@@ -32,7 +32,7 @@ from .errors import (
 from .events import TERMINALS, Event, Position, Record
 from .grammar import RunGrammar
 from .ids import Ids, SessionKey, session_id
-from .journal import Appended, Batch, Done, Journal, Opened, Token
+from .journal import Appended, Batch, Done, Journal, Opened, Snapshot, Token
 from .ledger import Ledger
 from .limits import Limits
 from .log import Behind, Log, LogGap
@@ -127,6 +127,7 @@ __all__ = [
     "SessionNode",
     "SessionQuarantined",
     "SessionSupervisor",
+    "Snapshot",
     "SqliteJournal",
     "StartFrom",
     "StoreFailed",

@@ -158,11 +158,29 @@ class Record(msgspec.Struct, frozen=True, eq=False, gc=False):
         """Give an event its position and time."""
         return cls(seq, at, event.id, event.type, event.run, b'{"seq":%d,"at":%d,%b}' % (seq, at, event.body))
 
+    @classmethod
+    def read(cls, encoded: bytes) -> Record:
+        """The record that was encoded so."""
+        head = _read_head(encoded)
+        return cls(head.seq, head.at, head.id, head.type, head.run, encoded)
+
     def data(self) -> dict[str, Any]:
         """The event's data, decoded anew; whoever gets it may change it."""
         decoded: dict[str, Any] = msgspec.json.decode(self.encoded)["data"]
         return decoded
 
+
+class _Head(msgspec.Struct):
+    """What a record says of itself, without its data."""
+
+    seq: int
+    at: int
+    id: str
+    type: str
+    run: str | None = None
+
+
+_read_head = msgspec.json.Decoder(_Head).decode
 
 _MISSING = object()
 

@@ -10,7 +10,8 @@ Promises of an implementation:
   fails and changes nothing. A batch without records names the same place.
 - Appends with one token are taken in the order in which they were made.
 - `read` gives a contiguous stretch, of what is durable.
-- Retention may drop the oldest records at any time, and may come late. `first` says what is kept.
+- Retention may drop the oldest records at any time, and may come late. `first` says what is kept. Of a session with a
+  snapshot it drops nothing that the newest snapshot does not cover.
 - What `open` gives of commands makes the `CommandMemory` that remembering every command appended so far would make.
 - `open` mints a new epoch whenever it cannot be proven that every record ever shown is still there. The session asks
   for one, in a batch, when a client has seen more than the journal has.
@@ -28,7 +29,7 @@ from .commands import CommandEntry
 from .events import Record
 from .ids import SessionKey
 
-__all__ = ["Appended", "Batch", "Done", "Journal", "Opened", "Token"]
+__all__ = ["Appended", "Batch", "Done", "Journal", "Opened", "Snapshot", "Token"]
 
 
 @attrs.frozen
@@ -39,12 +40,37 @@ class Token:
     generation: int
 
 
+class Snapshot(msgspec.Struct, frozen=True):
+    """What a session has made of its records up to `seq`, so that it need not read them again; `data` is its own."""
+
+    seq: int
+    data: bytes
+
+
 class Batch(msgspec.Struct, frozen=True, eq=False):
-    """What is made durable together: records, commands with their results, and a new epoch if there is to be one."""
+    """What is made durable together: records, commands with their results, a new epoch or snapshot if there is one.
+
+    The snapshot takes the place of the one before. It covers all records, those of this batch too; one that does not
+    is wrong like a record in the wrong place.
+    """
 
     records: tuple[Record, ...] = ()
     commands: tuple[CommandEntry, ...] = ()
     epoch: str | None = None
+    snapshot: Snapshot | None = None
+
+    @property
+    def bytes(self) -> int:
+        """What it weighs, about: records and snapshot."""
+        return sum(len(record.encoded) for record in self.records) + (len(self.snapshot.data) if self.snapshot else 0)
+
+    def follows(self, head: int, first_seq: int) -> bool:
+        """Whether it goes on where a session with this head has to."""
+        in_place = first_seq == head + 1
+        for record in self.records:
+            head += 1
+            in_place = in_place and record.seq == head
+        return in_place and (self.snapshot is None or self.snapshot.seq == head)
 
 
 @attrs.frozen(eq=False)
@@ -59,6 +85,7 @@ class Opened:
     first: int
     head: int
     commands: tuple[CommandEntry, ...]
+    snapshot: Snapshot | None = None
 
 
 class Appended(msgspec.Struct, frozen=True, gc=False):

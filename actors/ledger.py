@@ -19,6 +19,7 @@ from .errors import StoreFailed, StoreUnavailable
 from .events import Event, Position, Record
 from .journal import Appended, Batch, Journal, Opened
 from .log import Log
+from .snapshots import SnapshotPlan
 
 __all__ = ["Ledger"]
 
@@ -28,7 +29,7 @@ Settled = Callable[[BaseException | None], None]
 class _Pending:
     """What is added, until it is durable. One for each append, so what few appends have is not made for all."""
 
-    __slots__ = ("acknowledge", "bytes", "commands", "epoch", "records", "settled")
+    __slots__ = ("acknowledge", "bytes", "commands", "epoch", "records", "settled", "snapshot")
 
     def __init__(self) -> None:
         self.records: list[Record] = []
@@ -37,9 +38,10 @@ class _Pending:
         self.commands: tuple[CommandEntry, ...] = ()
         self.settled: tuple[Settled, ...] = ()
         self.epoch: str | None = None
+        self.snapshot = False
 
     def __bool__(self) -> bool:
-        return bool(self.records or self.commands or self.epoch)
+        return bool(self.records or self.commands or self.epoch or self.snapshot)
 
 
 class Ledger:
@@ -53,6 +55,7 @@ class Ledger:
         last_at: the time of the newest record, Unix milliseconds; 0 if there is none.
         added: called when something was added that `flush` is to give to the journal at the end of the turn.
         answered: called when there is an answer to take, but not from within `flush`.
+        snapshots: when a snapshot goes with a batch, and how it is made.
     """
 
     def __init__(
@@ -65,6 +68,7 @@ class Ledger:
         last_at: int,
         added: Callable[[], None],
         answered: Callable[[], None],
+        snapshots: SnapshotPlan,
     ) -> None:
         self.log = log
         self._journal = journal
@@ -72,6 +76,7 @@ class Ledger:
         self._now_ms = now_ms
         self._added = added
         self._answered = answered
+        self._snapshots = snapshots
         self._head = opened.head
         self._at = last_at
         self._pending = _Pending()
@@ -86,6 +91,11 @@ class Ledger:
     def next_seq(self) -> int:
         """The seq that the next event gets."""
         return self._head + 1
+
+    @property
+    def last_at(self) -> int:
+        """The time of the newest record, Unix milliseconds; 0 if there is none."""
+        return self._at
 
     @property
     def settled(self) -> bool:
@@ -146,6 +156,12 @@ class Ledger:
         self._pending.epoch = epoch
         self._added()
 
+    def conclude(self) -> None:
+        """Have a snapshot written that covers all records, unless the last one does."""
+        if self._snapshots.behind or self._pending.records:
+            self._pending.snapshot = True
+            self._added()
+
     def when_durable(self, settled: Settled) -> None:
         """Call `settled(None)` once all that was added so far is durable, or with the error if it never will be."""
         if self._pending:
@@ -162,7 +178,10 @@ class Ledger:
         """
         if self._in_flight is not None or not self._pending:
             return False
-        batch, self._pending = self._pending, _Pending()
+        batch = self._pending
+        self._snapshots.note(len(batch.records), batch.bytes)
+        snapshot = self._snapshots.take(self._head) if batch.snapshot or self._snapshots.due else None
+        self._pending = _Pending()
         self._in_flight = batch
         self.appends += 1
         number = self.appends
@@ -171,7 +190,7 @@ class Ledger:
             self._journal.append(
                 self._token,
                 batch.records[0].seq if batch.records else self.log.head + 1,
-                Batch(tuple(batch.records), batch.commands, batch.epoch),
+                Batch(tuple(batch.records), batch.commands, batch.epoch, snapshot),
                 lambda outcome: self._done(number, outcome),
             )
         except Refusal as error:

@@ -54,6 +54,8 @@ class Limits:
     """Newest bytes of records that a journal on disk keeps of one session; 10,000 records of 1.6 KB."""
     retained_seconds: float = _positive(7_776_000.0)
     """How long a journal on disk keeps a record: 90 days."""
+    snapshot_records: int = _positive(1_000)
+    """Records after which a session writes down what it has made of them: how many are read when it comes back."""
     journal_bytes: int = _positive(1_073_741_824)
     """Bytes that the memory journal keeps in all; beyond it appends get ``store_unavailable``."""
     journal_queue_bytes: int = _positive(67_108_864)

@@ -15,7 +15,7 @@ from .commands import CommandMemory
 from .errors import Fenced, StoreUnavailable
 from .events import TERMINALS, Record
 from .ids import SessionKey
-from .journal import Appended, Batch, Done, Journal, Opened, Token
+from .journal import Appended, Batch, Done, Journal, Opened, Snapshot, Token
 
 __all__ = ["MemoryJournal"]
 
@@ -34,6 +34,7 @@ class _Stream:
     records: deque[Record] = attrs.field(factory=deque)
     memory: CommandMemory = attrs.field(factory=CommandMemory)
     open_runs: dict[str, None] = attrs.field(factory=dict)
+    snapshot: Snapshot | None = None
 
 
 class MemoryJournal(Journal):
@@ -73,6 +74,7 @@ class MemoryJournal(Journal):
             stream.records[0].seq if stream.records else stream.head + 1,
             stream.head,
             tuple(stream.memory.entries()),
+            stream.snapshot,
         )
 
     def append(self, token: Token, first_seq: int, batch: Batch, done: Done) -> None:
@@ -82,16 +84,10 @@ class MemoryJournal(Journal):
             done(Fenced(f"session {token.session} was opened anew; this token is of an earlier incarnation"))
             return
         records = batch.records
-        seq, size = stream.head, 0
-        in_place = first_seq == seq + 1
-        for record in records:
-            seq += 1
-            size += len(record.encoded)
-            in_place = in_place and record.seq == seq
-        if not in_place:
-            goes_on = stream.head + 1
-            done(ValueError(f"a batch begins at {first_seq}; session {token.session} goes on at {goes_on}"))
+        if not batch.follows(stream.head, first_seq):
+            done(ValueError(f"a batch begins at {first_seq}; session {token.session} goes on at {stream.head + 1}"))
             return
+        size = batch.bytes - (len(stream.snapshot.data) if stream.snapshot and batch.snapshot else 0)
         if self._bytes + size > self._max_bytes:
             done(StoreUnavailable(f"the journal holds {self._bytes} bytes; {self._max_bytes} are allowed"))
             return
@@ -103,8 +99,10 @@ class MemoryJournal(Journal):
                 else:
                     stream.open_runs.pop(record.run, None)
         stream.records.extend(records)
-        stream.head = seq
-        while len(stream.records) > self._retained:
+        stream.head += len(records)
+        stream.snapshot = batch.snapshot or stream.snapshot
+        covered = stream.head if stream.snapshot is None else stream.snapshot.seq
+        while len(stream.records) > self._retained and stream.records[0].seq <= covered:
             self._bytes -= len(stream.records.popleft().encoded)
         stream.epoch = batch.epoch or stream.epoch
         for entry in batch.commands:

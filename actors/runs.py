@@ -9,15 +9,18 @@ from __future__ import annotations
 from collections import OrderedDict
 
 import attrs
+import msgspec
 
 from .events import TERMINALS, Event, Record
 from .grammar import RunGrammar
 from .messages import Exchange
 
-__all__ = ["OpenRun", "Runs"]
+__all__ = ["OpenRun", "Runs", "RunsDump"]
 
 # Ended runs that `cancel` still answers with "ended" and not with unknown_run; far more than a page shows at once.
 ENDED = 1_024
+
+NULL = msgspec.Raw(b"null")
 
 
 @attrs.define(eq=False)
@@ -31,6 +34,23 @@ class OpenRun:
     """When each open call began, Unix milliseconds."""
 
 
+class OpenRunDump(msgspec.Struct):
+    """An open run, as a snapshot has it."""
+
+    id: str
+    last_n: int
+    calls: dict[str, str]
+    started_ms: dict[str, int]
+
+
+class RunsDump(msgspec.Struct):
+    """All that `Runs` knows. `said` has run, what was asked, and the record with the answer, or null."""
+
+    open: list[OpenRunDump]
+    ended: list[str]
+    said: list[tuple[str, str, msgspec.Raw]]
+
+
 class Runs:
     """All runs of one session that matter now."""
 
@@ -40,6 +60,29 @@ class Runs:
         self._ended: OrderedDict[str, None] = OrderedDict()
         # What was asked in a run, and the record with the answer: decoded anew for each agent, which may change it.
         self._said: OrderedDict[str, tuple[str, Record | None]] = OrderedDict()
+
+    def dump(self) -> RunsDump:
+        """What `restore` makes the same runs of."""
+        return RunsDump(
+            [OpenRunDump(run.id, run.last_n, run.grammar.open_calls, run.started_ms) for run in self.open.values()],
+            list(self._ended),
+            [
+                (run, text, NULL if answered is None else msgspec.Raw(answered.encoded))
+                for run, (text, answered) in self._said.items()
+            ],
+        )
+
+    def restore(self, dump: RunsDump) -> None:
+        """Be as the runs that were dumped."""
+        for each in dump.open:
+            run = self.open[each.id] = OpenRun(each.id, RunGrammar(each.id), each.last_n, each.started_ms)
+            run.grammar.started = True
+            run.grammar.open_calls = each.calls
+        self._ended = OrderedDict.fromkeys(dump.ended)
+        self._said = OrderedDict(
+            (run, (text, None if answered == NULL else Record.read(bytes(answered))))
+            for run, text, answered in dump.said
+        )
 
     def ended(self, run: str) -> bool:
         """Whether this run has ended, as far as is remembered."""

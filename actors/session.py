@@ -4,9 +4,10 @@ Theory of operation. Whatever changes a session comes as a message, gets its pos
 journal at the end of the turn, all that came in one turn together. When the journal answers, records are shown to the
 connections, publishers and devices get their answers, and agents start: nothing is seen or done before it is durable.
 
-A session that starts reads its records back, and has the ends of runs that a crash left open written before it takes a
-message. What it owns while it works lies in parts: `Attachments` its connections, `RunKeeper` its runs and their
-agents, `CommandDesk` what its devices ask for, `Ledger` what is not durable yet. It knows nothing of sockets.
+A session that starts reads its newest snapshot and the records behind it, and has the ends of runs that a crash left
+open written before it takes a message. What it owns while it works lies in parts: `Attachments` its connections,
+`RunKeeper` its runs and their agents, `CommandDesk` what its devices ask for, `Ledger` what is not durable yet. It
+knows nothing of sockets.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from .attachments import Attachments
 from .command_desk import CommandDesk
 from .commands import CommandMemory
 from .errors import CommandRefused, EventRefused, InvalidEvent, StoreFailed, StoreUnavailable
-from .events import Event, Position, Record, fields_of
+from .events import Event, Position, Record, check_json, fields_of
 from .ids import SessionKey
 from .journal import Opened
 from .ledger import Ledger
@@ -48,6 +49,7 @@ from .messages import (
 from .run_keeper import RunKeeper
 from .runs import Runs
 from .session_node import SessionNode
+from .snapshots import SnapshotPlan, Snapshotted
 
 __all__ = ["Session"]
 
@@ -117,7 +119,20 @@ class Session(Actor):
 
         Called for each record of this session in order: when the session starts, with those that the journal keeps,
         then with each new one in the moment it gets its position. So state that is made here outlives a crash.
+
+        What the journal does not keep any more is not told again: where that matters, or where reading all of it takes
+        too long, define `dump` and `restore` too.
         """
+
+    def dump(self) -> Any:
+        """Your own state after all records so far, as JSON data. Define it together with `restore`.
+
+        Then a session that comes back is given this state, and `on_record` is called with later records only. No record
+        is dropped that the newest dump kept does not cover. It is called now and then, at the end of a turn.
+        """
+
+    def restore(self, state: Any) -> None:
+        """Take a state that `dump` gave, perhaps that of an earlier version of your class; once, at the start."""
 
     def publish(self, type: str, data: Mapping[str, Any]) -> int:
         """Record an event of the author's own, ``x.…``, outside of any run; gives its seq. Call it in a handler.
@@ -144,10 +159,11 @@ class Session(Actor):
         """
         opened = await self._open()
         runs, memory = Runs(self._limits.context_exchanges), CommandMemory()
-        last_at = await self._read_back(opened, runs)
+        plan = self._plan_snapshots(runs)
+        last_at = await self._read_back(opened, runs, plan)
         for entry in opened.commands:
             memory.remember(entry)
-        self._put_together(opened, runs, memory, last_at)
+        self._put_together(opened, runs, memory, plan, last_at)
         self._desk.answer_interrupted()
         failed_here = self.restarts or self.revived
         self._keeper.end_all("session_restarted" if failed_here else "node_lost", "the run was cut short")
@@ -167,14 +183,44 @@ class Session(Actor):
             await trio.sleep(pause)
             pause = min(2 * pause, self._limits.store_seconds)
 
-    async def _read_back(self, opened: Opened, runs: Runs) -> int:
-        """Make `_log` and `runs` from the records; gives the time of the newest one."""
-        last_at = 0
+    def _plan_snapshots(self, runs: Runs) -> SnapshotPlan:
         limits = self._limits
+
+        def make() -> Snapshotted:
+            state = self._author(self.dump) if self._dumps else None
+            check_json(state, limits.depth, "dump()")
+            return Snapshotted(self._ledger.last_at, runs.dump(), self._dumps, state)
+
+        return SnapshotPlan(
+            # Half of what is kept, so that what no snapshot covers is never much of it.
+            every_records=min(limits.snapshot_records, max(1, limits.retained_records // 2)),
+            every_bytes=limits.retained_bytes // 4,
+            make=make,
+        )
+
+    @property
+    def _dumps(self) -> bool:
+        return type(self).dump is not Session.dump
+
+    async def _read_back(self, opened: Opened, runs: Runs, plan: SnapshotPlan) -> int:
+        """Make `_log`, `runs` and the author's state from snapshot and records; gives the newest record's time."""
+        last_at = covered = told = 0
+        limits = self._limits
+        if opened.snapshot is not None:
+            content = plan.begin(opened.snapshot)
+            covered, last_at = opened.snapshot.seq, content.at
+            runs.restore(content.runs)
+            if content.authored and self._dumps:
+                self._author(self.restore, content.state)
+                told = covered
+            elif type(self).on_record is Session.on_record:
+                told = covered
+        if self._dumps and not told:
+            plan.at_once()
         log = Log(
             opened.epoch,
             opened.first,
-            opened.first - 1,
+            max(opened.first - 1, min(covered, told)),
             max_records=limits.tail_records,
             max_bytes=limits.tail_bytes,
         )
@@ -185,13 +231,18 @@ class Session(Actor):
             if not page or page[0].seq != log.head + 1:
                 raise StoreUnavailable(f"the journal does not give record {log.head + 1} of {opened.head}")
             for record in page:
-                runs.read_back(record)
-                self._author(self.on_record, record)
+                if record.seq > covered:
+                    runs.read_back(record)
+                    plan.note(1, len(record.encoded))
+                if record.seq > told:
+                    self._author(self.on_record, record)
             log.extend(page, opened.first)
             last_at = page[-1].at
         return last_at
 
-    def _put_together(self, opened: Opened, runs: Runs, memory: CommandMemory, last_at: int) -> None:
+    def _put_together(
+        self, opened: Opened, runs: Runs, memory: CommandMemory, plan: SnapshotPlan, last_at: int
+    ) -> None:
         node = self._node
         self._ledger = ledger = Ledger(
             node.journal,
@@ -201,6 +252,7 @@ class Session(Actor):
             last_at=last_at,
             added=self.want_turn_end,
             answered=self._store_answered,
+            snapshots=plan,
         )
         self._attachments = attachments = Attachments(
             self.actor_ref,
@@ -228,7 +280,11 @@ class Session(Actor):
         """End the runs that are open, have all of it durable, and close the connections."""
         try:
             self._keeper.end_all("node_stopped", "the node stopped")
-            await self._settle()
+            # Whoever comes next reads no records, and what is too old of them can be dropped.
+            self._ledger.conclude()
+            # A session that leaves because it is idle has no other deadline, and who asks for it waits.
+            with self._store_in_time():
+                await self._settle()
         finally:
             self._come_to_an_end()
             self._attachments.wake_all()
@@ -308,9 +364,9 @@ class Session(Actor):
             self._author(self.on_record, record)
         return record
 
-    def _author(self, hook: Callable[[T], None], argument: T) -> None:
+    def _author(self, hook: Callable[..., T], *arguments: Any) -> T:
         try:
-            hook(argument)
+            return hook(*arguments)
         except Refusal as error:
             # For the kernel an answer, after which the actor lives on: half a change would stay.
             raise RuntimeError(f"`{hook.__name__}` was refused something: {error}") from error

@@ -175,7 +175,7 @@ class SqliteJournal(Journal):
 
     def append(self, token: Token, first_seq: int, batch: Batch, done: Done) -> None:
         """See `Journal.append`."""
-        size = sum(len(record.encoded) for record in batch.records)
+        size = batch.bytes
         if self._queued and self._queued + size > self._max_queued:
             done(StoreUnavailable(f"{self._queued} bytes wait to be written; {self._max_queued} are allowed"))
             return

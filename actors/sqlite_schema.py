@@ -82,8 +82,16 @@ CREATE TABLE open_runs (
 ) STRICT, WITHOUT ROWID;
 """
 
+VERSION_2 = """
+CREATE TABLE snapshots (
+    session INTEGER PRIMARY KEY,
+    seq INTEGER NOT NULL,      -- it covers the records up to this one
+    data BLOB NOT NULL
+) STRICT;
+"""
+
 # From each version to the next; the last one is what this callboard writes.
-MIGRATIONS = (VERSION_1,)
+MIGRATIONS = (VERSION_1, VERSION_2)
 SCHEMA = len(MIGRATIONS)
 
 

@@ -19,7 +19,7 @@ from .commands import DEVICES, RESULTS_PER_DEVICE, CommandEntry, Result
 from .errors import Fenced
 from .events import TERMINALS, Record
 from .ids import SessionKey
-from .journal import Appended, Batch, Opened, Token
+from .journal import Appended, Batch, Opened, Snapshot, Token
 
 __all__ = ["Retention", "SqliteStore", "read_page", "read_sessions", "read_unfinished"]
 
@@ -56,19 +56,10 @@ class _Stream:
     devices: set[str]
     dropped: int
     """What `total` was before the first record kept; an old value until retention looks again."""
+    covered: int | None
+    """How far the snapshot goes, if there is one: what it does not cover is kept."""
 
 
-class _Head(msgspec.Struct):
-    """What a record says of itself in its JSON."""
-
-    seq: int
-    at: int
-    id: str
-    type: str
-    run: str | None = None
-
-
-_head = msgspec.json.Decoder(_Head).decode
 _result = msgspec.json.Decoder(Result).decode
 _encode = msgspec.json.Encoder().encode
 
@@ -157,6 +148,7 @@ class SqliteStore:
             " WHERE d.session = ? ORDER BY d.used, c.n",
             (stream.n,),
         )
+        snapshot = self._one("SELECT seq, data FROM snapshots WHERE session = ?", stream.n)
         return Opened(
             Token(key.id, stream.generation),
             epoch,
@@ -166,6 +158,7 @@ class SqliteStore:
                 CommandEntry(device, id, fingerprint, None if result is None else _result(result))
                 for device, id, fingerprint, result in commands
             ),
+            None if snapshot is None else Snapshot(*snapshot),
         )
 
     def append(self, token: Token, first_seq: int, batch: Batch) -> Appended | Exception:
@@ -173,9 +166,8 @@ class SqliteStore:
         stream = self._stream(token.session)
         if stream is None or token.generation != stream.generation:
             return Fenced(f"session {token.session} was opened anew; this token is of an earlier incarnation")
-        follows = range(stream.head + 1, stream.head + 1 + len(batch.records))
-        if first_seq != follows.start or [record.seq for record in batch.records] != list(follows):
-            return ValueError(f"a batch begins at {first_seq}; session {token.session} goes on at {follows.start}")
+        if not batch.follows(stream.head, first_seq):
+            return ValueError(f"a batch begins at {first_seq}; session {token.session} goes on at {stream.head + 1}")
         for chunk in _cut(batch.records):
             body = b"\n".join([record.encoded for record in chunk])
             stream.total += len(body)
@@ -186,6 +178,12 @@ class SqliteStore:
             self._remember(stream, entry)
         if batch.epoch is not None:
             self._run("UPDATE sessions SET epoch = ?, era = ? WHERE n = ?", (batch.epoch, self._era, stream.n))
+        if batch.snapshot is not None:
+            stream.covered = batch.snapshot.seq
+            self._run(
+                "INSERT OR REPLACE INTO snapshots VALUES (?, ?, ?)",
+                (stream.n, batch.snapshot.seq, batch.snapshot.data),
+            )
         if self._too_much(stream):
             self._due[token.session] = None
         return Appended(stream.first)
@@ -251,7 +249,18 @@ class SqliteStore:
             n,
         )
         devices = {device for (device,) in self._run("SELECT device FROM devices WHERE session = ?", (n,))}
-        stream = _Stream(n, generation, first, head, total, used, devices, total if oldest is None else oldest[0])
+        snapshot = self._one("SELECT seq FROM snapshots WHERE session = ?", n)
+        stream = _Stream(
+            n,
+            generation,
+            first,
+            head,
+            total,
+            used,
+            devices,
+            dropped=total if oldest is None else oldest[0],
+            covered=None if snapshot is None else snapshot[0],
+        )
         self._streams[id] = stream
         if len(self._streams) > REMEMBERED:
             self._streams.popitem(last=False)
@@ -262,6 +271,8 @@ class SqliteStore:
     def _too_much(self, stream: _Stream) -> bool:
         # Not at every record beyond: a sixteenth at a time, so that many go in one step.
         keep = self._retention
+        if stream.covered is not None and stream.covered < stream.first:
+            return False
         return (
             stream.head - stream.first + 1 > keep.records + keep.records // 16
             or stream.total - stream.dropped > keep.bytes + keep.bytes // 16
@@ -315,6 +326,8 @@ class SqliteStore:
         for chunk_last, at, total, size in oldest:
             stream.dropped = total - size
             kept_without = (stream.head - chunk_last, stream.total - total)
+            if stream.covered is not None and chunk_last > stream.covered:
+                break
             if at >= too_old and kept_without[0] < keep.records and kept_without[1] < keep.bytes:
                 break
             last = chunk_last
@@ -362,8 +375,7 @@ def read_page(db: apsw.Connection, session: str, after: int, max_records: int, m
             if len(taken) >= max_records or (taken and size > max_bytes):
                 rows.close()
                 return taken
-            head = _head(encoded)
-            taken.append(Record(head.seq, head.at, head.id, head.type, head.run, encoded))
+            taken.append(Record.read(encoded))
     return taken
 
 

@@ -30,6 +30,7 @@ from callboard.actors import (
     Record,
     Result,
     SessionKey,
+    Snapshot,
     Verdict,
 )
 
@@ -238,6 +239,28 @@ class JournalContract(abc.ABC):
             assert 3 <= answer.first <= 13
             await first_is(journal, 7, 13)  # what was appended together may go together
             assert [kept.seq for kept in await all_records(journal, ADA)][-4:] == [13, 14, 15, 16]
+
+    async def test_a_snapshot_is_kept_and_keeps_what_it_does_not_cover(self) -> None:
+        """S10. Red if a snapshot is lost, of another place, or records are dropped that only it could replace."""
+        async with self.opened(retained_records=2) as journal:
+            opened = await journal.open(ADA)
+            assert opened.snapshot is None
+            batch = Batch((record(1), record(2)), snapshot=Snapshot(2, b"one"))
+            assert isinstance(await appended(journal, opened, 1, batch), Appended)
+            for wrong in (1, 2, 4):
+                refused = await appended(journal, opened, 3, Batch((record(3),), snapshot=Snapshot(wrong, b"two")))
+                assert isinstance(refused, ValueError)
+            for seq in range(3, 9):
+                answer = await appended(journal, opened, seq, Batch((record(seq),)))
+                assert isinstance(answer, Appended)
+                assert answer.first <= 3
+            opened = await first_is(journal, 3)
+            assert opened.snapshot == Snapshot(2, b"one")
+            assert [kept.seq for kept in await all_records(journal, ADA)] == [3, 4, 5, 6, 7, 8]
+            assert isinstance(await appended(journal, opened, 9, Batch(snapshot=Snapshot(8, b"two"))), Appended)
+            assert isinstance(await appended(journal, opened, 9, Batch((record(9),))), Appended)
+            opened = await first_is(journal, 8)
+            assert opened.snapshot == Snapshot(8, b"two")
 
     async def test_runs_without_an_end_are_found(self) -> None:
         """S6. Red if a session whose run a crash left open is not found, or one is found that has none."""

@@ -44,6 +44,7 @@ async def test_a_session_leaves_when_it_was_idle_long_enough() -> None:
         assert world.live_sessions() == {other.key.id}
         await registry_is_true(world)
         await client.connect()
+        await world.settle()
         assert types_of(client.records) == ["agent_started", "agent_completed"]
         assert client.records == await world.history("ada")
 

@@ -16,9 +16,9 @@ TEXT = (ROOT / "actors" / "README.md").read_text(encoding="utf-8")
 
 async def test_the_example_runs() -> None:
     """A command of an author's own, sent twice and done once; a run with a tool, and one that the agent gives up."""
-    (code,) = re.findall(r"```python\n(.*?)```", TEXT, flags=re.DOTALL)
     names: dict[str, Any] = {"__name__": "example"}
-    exec(compile(code, "actors/README.md", "exec"), names)
+    for code in re.findall(r"```python\n(.*?)```", TEXT, flags=re.DOTALL):
+        exec(compile(code, "actors/README.md", "exec"), names)
     app: App = names["app"]
     async with open_world(agents=app.agents, session=app.session) as world:
         client = await world.connected()
@@ -44,7 +44,7 @@ def test_the_limits_are_those_of_the_code() -> None:
     """Each row's name is a field of `Limits`, and the number beside it is its default."""
     rows = re.findall(r"\| `(\w+)` \| (\d+) (?=\|)", TEXT)
     defaults = attrs.asdict(Limits())
-    assert len(rows) == 18
+    assert len(rows) == 19
     assert [(name, float(value)) for name, value in rows] == [(name, float(defaults[name])) for name, _ in rows]
 
 

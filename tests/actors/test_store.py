@@ -9,6 +9,7 @@ from callboard.actors import Session, SessionKey, StoreUnavailable, ask_session
 from callboard.actors.messages import PublishAlone
 from callboard.runtime import Refusal
 from tests.actors.faults import Fault
+from tests.actors.programs import Counting
 from tests.actors.story import check_story, types_of
 from tests.actors.world import LIMITS, World, open_world
 
@@ -130,7 +131,7 @@ async def test_what_waits_behind_a_slow_append_goes_together() -> None:
 @pytest.mark.parametrize("operation", ["open", "read"])
 async def test_a_session_that_cannot_be_read_is_told_to_who_asks(operation: str, fault: Fault) -> None:
     """S11. Red if who asks for it hangs, or the next one cannot have it either."""
-    async with open_world() as world:
+    async with open_world(session=Counting) as world:  # which reads all its records
         client = await world.connected()
         await world.publish("ada", "x.said", {})
         client.stays = False

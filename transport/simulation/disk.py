@@ -29,6 +29,7 @@ from ...actors import (
     Opened,
     Record,
     SessionKey,
+    Snapshot,
     StoreUnavailable,
     Token,
 )
@@ -69,6 +70,8 @@ class Stream:
     entries: list[CommandEntry] = attrs.field(factory=list)
     batches: list[tuple[int, int]] = attrs.field(factory=list)
     """How many records and entries there were after each batch."""
+    snapshots: list[Snapshot] = attrs.field(factory=list)
+    """All that were ever written; the last one counts."""
     synced: int = 0
     """So many batches survive a cut of power."""
 
@@ -122,6 +125,8 @@ class Disk:
             records, entries = stream.batches[-1] if stream.batches else (0, 0)
             self.lost += stream.head - records
             del stream.records[records:], stream.entries[entries:]
+            while stream.snapshots and stream.snapshots[-1].seq > stream.head:
+                del stream.snapshots[-1]
             stream.first = min(stream.first, stream.head + 1)
 
     def open(self, key: SessionKey) -> Stream:
@@ -140,7 +145,10 @@ class Disk:
         stream.records += batch.records
         stream.entries += batch.commands
         stream.epoch = batch.epoch or stream.epoch
-        stream.first = max(stream.first, stream.head - self.retained + 1)
+        if batch.snapshot is not None:
+            stream.snapshots.append(batch.snapshot)
+        covered = stream.snapshots[-1].seq if stream.snapshots else stream.head
+        stream.first = max(stream.first, min(covered, stream.head - self.retained) + 1)
         stream.batches.append((stream.head, len(stream.entries)))
         if self.power_safe or self._rng.random() < SYNCED_AT_ONCE:
             stream.synced = len(stream.batches)
@@ -211,7 +219,14 @@ class Mount(Journal):
         for entry in stream.entries:
             memory.remember(entry)
         first = min(stream.first, stream.head + 1)
-        return Opened(Token(key.id, stream.generation), stream.epoch, first, stream.head, tuple(memory.entries()))
+        return Opened(
+            Token(key.id, stream.generation),
+            stream.epoch,
+            first,
+            stream.head,
+            tuple(memory.entries()),
+            stream.snapshots[-1] if stream.snapshots else None,
+        )
 
     def append(self, token: Token, first_seq: int, batch: Batch, done: Done) -> None:
         """See `Journal.append`."""
@@ -224,7 +239,7 @@ class Mount(Journal):
         def job() -> Appended | BaseException:
             if stream is None or token.generation != stream.generation:
                 return Fenced(f"session {token.session} was opened anew")
-            if first_seq != stream.head + 1:
+            if not batch.follows(stream.head, first_seq):
                 return ValueError(f"a batch begins at {first_seq}; session {token.session} is at {stream.head}")
             self.disk.take(stream, batch)
             return Appended(stream.first)

@@ -25,6 +25,7 @@ from callboard.actors import (
     Verdict,
 )
 from callboard.actors.messages import StoreAnswered
+from callboard.actors.snapshots import SnapshotPlan
 from callboard.runtime import Actor, ChildSpec
 from callboard.transport.verify import Line
 from tests.integration.verify.nodes import Mutant
@@ -190,8 +191,10 @@ class Careless(CommandMemory):
 class Remembering(Session):
     memory: ClassVar[type[CommandMemory]] = CommandMemory
 
-    def _put_together(self, opened: Opened, runs: Runs, memory: CommandMemory, last_at: int) -> None:
-        super()._put_together(opened, runs, self.memory(), last_at)
+    def _put_together(
+        self, opened: Opened, runs: Runs, memory: CommandMemory, plan: SnapshotPlan, last_at: int
+    ) -> None:
+        super()._put_together(opened, runs, self.memory(), plan, last_at)
 
 
 class ForgetsCommands(Remembering):
