@@ -180,7 +180,7 @@ class Family:
                 done()
             return
         cell = child.cell
-        child.stopping = True
+        told, child.stopping = child.stopping, True
         cell.comes_back = False
         if cell.state is State.RESTARTING:
             # Nothing of it runs: it has not to wait for the end of a back-off, nor for its siblings.
@@ -200,7 +200,8 @@ class Family:
                 done()
 
         cell.when_gone(gone)
-        cell.control(cell.begin_stop)
+        if not told:  # else the order stands in its lane, which nothing bounds
+            cell.control(cell.begin_stop)
 
     def _cancel_restarts(self) -> None:
         """All children are to end: nobody comes back any more."""
