@@ -33,7 +33,7 @@ test: $(VENV)/.installed-dev ## run all tests
 	@$(BIN)/python -m pytest $(ARGS)
 
 bench: $(VENV)/.installed-bench ## measure callboard and its peers, side by side
-	@$(BIN)/python -m benchmarks $(if $(ARGS),$(ARGS),kernel delivery)
+	@$(BIN)/python -m benchmarks $(if $(ARGS),$(ARGS),kernel savina delivery)
 
 check: $(VENV)/.installed-dev ## formatting, lint, types and layers
 	@$(BIN)/ruff format --check .

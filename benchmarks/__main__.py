@@ -6,8 +6,9 @@ import rich_click as click
 
 from .delivery.command import command as delivery
 from .kernel.command import command as kernel
+from .savina.command import command as savina
 
-SCENARIOS = (kernel, delivery)
+SCENARIOS = (kernel, savina, delivery)
 
 
 @click.group(chain=True, subcommand_metavar="NAME [OPTIONS] ...")

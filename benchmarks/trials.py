@@ -31,6 +31,10 @@ class Case:
     rate: bool = True
     less_is_better: bool = False
 
+    def variant(self, words: str) -> Case:
+        """The same under another condition, as a case of its own."""
+        return attrs.evolve(self, name=f"{self.name} ({words})")
+
 
 @attrs.frozen
 class Contender:

@@ -31,13 +31,17 @@ class Failed(Exception):
 
 
 def measure_here(module: str, workload: str, size: int, collector: str) -> Sample:
-    """Run a workload in this process, under the garbage collector setting of that name."""
-    run = getattr(importlib.import_module(module), workload)
+    """Run a workload in this process, under the garbage collector setting of that name.
+
+    A workload is the name of a function of the module, with what it takes before the size behind a colon.
+    """
+    name, *arguments = workload.split(":")
+    run = getattr(importlib.import_module(module), name)
     if collector == "tuned":
         gc.collect()
         gc.freeze()
         gc.set_threshold(*TUNED_THRESHOLDS)
-    sample: Sample = run(size)
+    sample: Sample = run(*arguments, size)
     return sample
 
 

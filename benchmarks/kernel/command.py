@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import partial
 
 import rich_click as click
 
+from .. import erlang
 from ..contenders import ASYNCIO, CALLBOARD, PYKKA, TRIO
 from ..options import Settings, common, run
-from ..samples import Sample
 from ..trials import Case, Contender, Scenario, Trial
 from ..worker import measure_in_process
 
@@ -44,7 +44,7 @@ QUICK = 0.01
 @click.option("--case", "names", type=click.Choice(list(CASES)), multiple=True, help="Only these; may be repeated.")
 @common
 def command(settings: Settings, names: tuple[str, ...]) -> None:
-    """Measure tells, asks, a ring, fan-out, starts and stops, and memory, against pykka, trio and asyncio.
+    """Measure messages, starts and stops, and memory of actors, beside pykka, trio, asyncio and Erlang.
 
     Every contender does the same work with the same acknowledgements, in a fresh process of the same interpreter, and
     what waits in a queue has to be handled before the clock stops.
@@ -53,22 +53,25 @@ def command(settings: Settings, names: tuple[str, ...]) -> None:
 
 
 def trials(settings: Settings, names: tuple[str, ...] = ()) -> list[Trial]:
-    """All contenders of each case, under each setting of the collector."""
-    return [
-        _trial(settings, name, contender, module, collector)
-        for name in names or CASES
-        for collector in settings.collectors
-        for contender, module in MODULES.items()
-    ]
+    """All contenders of each case, those in Python under each setting of the collector."""
+    found = []
+    for name in names or CASES:
+        for collector in settings.collectors:
+            found += [_trial(settings, name, contender, module, collector) for contender, module in MODULES.items()]
+        case, size = CASES[name]
+        size = int(size * QUICK) if settings.quick else size * (erlang.TIMES if case.rate else 1)
+        measure = partial(erlang.measure, name, size, settings.deadline_seconds)
+        # It has no such collector, and stands with the first setting.
+        if settings.collectors[0] != "default":
+            case = case.variant(f"gc {settings.collectors[0]}")
+        found.append(Trial(case, erlang.ERLANG, measure, {"size": size}))
+    return found
 
 
 def _trial(settings: Settings, name: str, contender: Contender, module: str, collector: str) -> Trial:
     case, size = CASES[name]
     size = max(int(size * SHARES.get((name, contender), 1) * (QUICK if settings.quick else 1)), 1)
     if collector != "default":
-        case = Case(f"{case.name} (gc {collector})", case.unit, case.meaning, case.rate, case.less_is_better)
-    return Trial(case, contender, _measure(module, name, size, collector, settings), {"size": size, "gc": collector})
-
-
-def _measure(module: str, name: str, size: int, collector: str, settings: Settings) -> Callable[[], Sample]:
-    return lambda: measure_in_process(module, name, size, collector, settings.deadline_seconds)
+        case = case.variant(f"gc {collector}")
+    measure = partial(measure_in_process, module, name, size, collector, settings.deadline_seconds)
+    return Trial(case, contender, measure, {"size": size, "gc": collector})

@@ -38,12 +38,15 @@ def test_a_quick_run_leaves_lines_and_pictures(tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     head, *results = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
     assert head["quick"]
-    assert set(head["versions"]) == {"callboard", "pykka", "trio", "asyncio"}
+    results = [line for line in results if line.get("contender") != "Erlang/OTP"]  # where it is installed
+    assert set(head["versions"]) - {"Erlang/OTP"} == {"callboard", "pykka", "trio", "asyncio"}
     assert head["machine"]["python"]
     assert [(line["line"], line["case"], line["contender"], line["count"]) for line in results] == [
         ("result", "ask", name, 500) for name in ("callboard", "pykka", "trio", "asyncio")
     ]
     assert all(line["value"] == pytest.approx(line["count"] / line["cpu_seconds"]) for line in results)
-    assert [json.loads(line) for line in (tmp_path / "kernel.jsonl").read_text().splitlines()] == [head, *results]
+    written = [json.loads(line) for line in (tmp_path / "kernel.jsonl").read_text().splitlines()]
+    assert written[0] == head
+    assert [line for line in written if line in results] == results
     assert (tmp_path / "kernel.png").stat().st_size > 1_000
     assert "<svg" in (tmp_path / "kernel.svg").read_text()
