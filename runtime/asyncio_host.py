@@ -153,7 +153,7 @@ class _Call(Turn):
         self.error: BaseException | None = None
         self.cancelled = False
         self._context = contextvars.copy_context()
-        self._context.run(self.enter)
+        self.enter(self._context)
         self._task: asyncio.Task[None] | None = None
         # What was asked of the trio loop and cancelled with the handler.
         self._unanswered: list[Reply[Any]] = []

@@ -25,7 +25,7 @@ from .calls import at_work
 from .deadletters import DeadLetter, DeathReason
 from .errors import MailboxFull
 from .reply import Reply, loop_of_this_thread
-from .waits import Turn
+from .waits import Turn, waiting
 
 if TYPE_CHECKING:
     from .ref import Ref
@@ -262,7 +262,8 @@ class Mailbox:
         self._from_thread(self.stand_in_line, sender)
         if self.closed:
             raise pykka.ActorDeadError(f"{self.ref} not found")
-        sender.admitted.get()
+        with waiting(self, f"room for {type(message).__name__}", sender.admitted.refuse):
+            sender.admitted.get()
 
     def _abandoned(self) -> pykka.ActorDeadError:
         return pykka.ActorDeadError(f"the actor that tells {self.ref} was abandoned; what it says is refused")
@@ -287,17 +288,8 @@ class Mailbox:
         if not self.senders and self._put_there(sender.envelope):
             return
         self._from_thread(self.stand_in_line, sender)
-        turn = Turn.here()
-        if turn is None or turn.waits is not self.system.waits:
+        with waiting(self, f"room for {type(message).__name__}", sender.admitted.refuse):
             await sender.admitted.park()
-            return
-        key = object()
-        what = f"room for {type(message).__name__}"
-        self.system.run_soon(turn.wait_begins, key, self, what, sender.admitted.refuse)
-        try:
-            await sender.admitted.park()
-        finally:
-            self.system.run_soon(turn.wait_ends, key)
 
     def _from_thread(self, function: Callable[..., Any], *args: Any) -> None:
         try:

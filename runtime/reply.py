@@ -22,7 +22,7 @@ import pykka
 import trio
 
 from .errors import AskCycle, AskTimeout, WouldBlock
-from .waits import Turn, What
+from .waits import What, waiting
 
 if TYPE_CHECKING:
     from .cell import Cell
@@ -177,11 +177,11 @@ class Reply(pykka.Future[T]):
         if not self.done:
             if loop := loop_of_this_thread():
                 raise WouldBlock(f"future.get() would block this thread's {loop} loop; use `await future` there")
-            waiter = _Thread()
-            if self._join(waiter) and not waiter.event.wait(timeout):
-                self._leave(waiter)
-                if not self.done:
-                    raise pykka.Timeout(f"no answer within {timeout} seconds")
+            if self.target is None or threading.get_ident() == self.target.thread_id:
+                self._wait_on_thread(timeout)
+            else:
+                with waiting(self.target, self.what, self.refuse):
+                    self._wait_on_thread(timeout)
         return self.result()
 
     def set_get_hook(self, func: Any) -> None:
@@ -194,6 +194,13 @@ class Reply(pykka.Future[T]):
             raise queue.Full(f"{self!r} is answered already")
         super().__init__()
         super().set_get_hook(func)
+
+    def _wait_on_thread(self, timeout: float | None) -> None:
+        waiter = _Thread()
+        if self._join(waiter) and not waiter.event.wait(timeout):
+            self._leave(waiter)
+            if not self.done:
+                raise pykka.Timeout(f"no answer within {timeout} seconds")
 
     def __await__(self) -> Generator[Any, Any, T]:
         return self.wait().__await__()
@@ -226,15 +233,10 @@ class Reply(pykka.Future[T]):
 
     async def wait_from_afar(self) -> T:
         """`wait` on another thread than the target's: the circle is looked for there, and refuses the reply."""
-        turn, target = Turn.here(), self.target
-        if turn is None or target is None or turn.waits is not target.system.waits:
+        if self.target is None:
             return await self.park()
-        key = object()
-        target.system.run_soon(turn.wait_begins, key, target, self.what, self.refuse)
-        try:
+        with waiting(self.target, self.what, self.refuse):
             return await self.park()
-        finally:
-            target.system.run_soon(turn.wait_ends, key)
 
     async def _wait_for_sources(self) -> T:
         if self._sources and all(isinstance(source, Reply) for source in self._sources):

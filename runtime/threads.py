@@ -11,6 +11,7 @@ itself that was made in `__init__`) is handled too, by the same rules.
 from __future__ import annotations
 
 import logging
+import threading
 from typing import Any
 
 import pykka
@@ -21,6 +22,7 @@ from .bridge import Bridge
 from .calls import Call, at_work
 from .errors import Refusal
 from .mailbox import ActorStop
+from .waits import Turn
 
 __all__ = ["ThreadBridge"]
 
@@ -92,6 +94,9 @@ class ThreadBridge(Bridge):
                     reply.set(None)
         elif message.__class__ is Call:
             at_work.call = message
+            # So that its waits are its actor's (law A10).
+            turn = Turn(self._cell, self.system.waits, threading.get_ident())
+            turn.enter(message.context)
             try:
                 value = message.context.run(self.subject._handle_receive, message.message)
             except Refusal as refusal:
@@ -111,6 +116,7 @@ class ThreadBridge(Bridge):
                 self.report_done(message, value, None)
             finally:
                 at_work.call = None
+                self.system.run_soon(turn.ends)
         elif message.__class__ is not _Forsaken:
             try:
                 value = self.subject._handle_receive(message)

@@ -4,7 +4,7 @@ An actor handles one message at a time, so a handler that awaits another actor k
 such waits close a circle, none of them could ever end. Each wait is noted before it begins, and the one that would
 close a circle raises `AskCycle` instead. An actor that stops waits for its children.
 
-A handler may work on another loop than its actor's: then a `Turn` in its context says whose it is, and its waits are
+A handler may work on another thread than its actor's: then a `Turn` in its context says whose it is, and its waits are
 noted on the trio thread in its name.
 
 One `Waits` serves all systems of a trio run. Knows nothing of mailboxes and messages but the names of their types.
@@ -14,14 +14,15 @@ from __future__ import annotations
 
 import contextvars
 import threading
-from collections.abc import Callable, Iterable
-from typing import Protocol
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol
 
 import trio
 
 from .errors import AskCycle
 
-__all__ = ["Edge", "Turn", "Waits"]
+__all__ = ["Edge", "Turn", "Waits", "waiting"]
 
 
 class Waiting(Protocol):
@@ -40,10 +41,10 @@ What = type | str
 
 
 class Turn:
-    """A handler at work on the loop of another thread, as long as it is at work.
+    """A handler at work on another thread, as long as it is at work.
 
-    Its tasks on that loop wait in the name of its actor. One that is left running is taken for a part of the handler
-    until the handler has ended: asyncio does not say which task awaits which.
+    What blocks there, or awaits on the thread's loop, waits in the name of its actor. A task that is left running is
+    taken for a part of the handler until the handler has ended: asyncio does not say which task awaits which.
     """
 
     def __init__(self, cell: Waiting, waits: Waits, thread_id: int) -> None:
@@ -56,9 +57,9 @@ class Turn:
         # The waits of this turn that are noted, by the key that the waiting side made.
         self.edges: dict[object, Edge | None] = {}
 
-    def enter(self) -> None:
-        """Be the turn of the current context from now on."""
-        _turn.set(self)
+    def enter(self, context: contextvars.Context) -> None:
+        """Be the turn of this context from now on."""
+        context.run(_turn.set, self)
 
     @staticmethod
     def here() -> Turn | None:
@@ -95,6 +96,30 @@ class Turn:
         self.over = True
         for key in tuple(self.edges):
             self.wait_ends(key)
+
+
+class Target(Waiting, Protocol):
+    """What somebody on another thread may wait for."""
+
+    system: Any
+
+
+@contextmanager
+def waiting(target: Target, what: What, refuse: Callable[[AskCycle], None]) -> Iterator[None]:
+    """Note a wait of the running turn, if this is one, while the block runs; on any thread but the target's.
+
+    It is noted on the trio thread, soon; `refuse` is called there if it would close a circle.
+    """
+    turn = Turn.here()
+    if turn is None or turn.waits is not target.system.waits:
+        yield
+        return
+    key = object()
+    target.system.run_soon(turn.wait_begins, key, target, what, refuse)
+    try:
+        yield
+    finally:
+        target.system.run_soon(turn.wait_ends, key)
 
 
 _turn: contextvars.ContextVar[Turn | None] = contextvars.ContextVar("callboard turn", default=None)

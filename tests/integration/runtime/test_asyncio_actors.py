@@ -18,7 +18,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from callboard.runtime import (
-    Actor,
     ActorExited,
     AskCycle,
     AskTimeout,
@@ -36,7 +35,7 @@ from callboard.runtime import (
     open_system,
 )
 from tests.integration.boards import until
-from tests.runtime.kit import Collect, Parent, Worker
+from tests.runtime.kit import Collect, Worker
 
 user: contextvars.ContextVar[str] = contextvars.ContextVar("user", default="nobody")
 
@@ -450,46 +449,6 @@ async def test_work_on_the_trio_loop_belongs_to_the_handler() -> None:
         assert task.cancelled()
         with pytest.raises(NotRunning, match="for coroutines that an actor runs"):
             await in_trio(forever)
-
-
-# A10
-@given(kinds=st.lists(st.sampled_from(["trio", "asyncio"]), min_size=1, max_size=5), closed=st.booleans())
-@settings(max_examples=20)
-async def test_a_circle_through_asyncio_is_named(kinds: list[str], closed: bool) -> None:
-    """A ring of actors on both loops, each of which asks the next; only a closed one is refused."""
-    refs: list[Ref[Any]] = []
-
-    class OnTrio(Actor):
-        async def on_receive(self, message: tuple[int, ...]) -> Any:
-            return await go_on(message)
-
-    class OnAsyncio(AsyncioActor):
-        async def on_receive(self, message: tuple[int, ...]) -> Any:
-            (answer,) = await asyncio.gather(go_on(message))  # in a task of its own
-            return answer
-
-    async def go_on(way: tuple[int, ...]) -> Any:
-        step = way[-1] + 1
-        if step == len(refs):
-            if not closed:
-                return way
-            step = 0
-        return await refs[step].ask_async((*way, step))
-
-    factories: dict[str, Callable[[], Actor]] = {"trio": OnTrio, "asyncio": OnAsyncio}
-    async with open_system() as system:
-        parent = await system.spawn(lambda: Parent(Supervision(intensity=10_000)), id="all")
-        for n, kind in enumerate(kinds):
-            refs.append(await parent.ask_async(ChildSpec(str(n), factories[kind])))
-        if closed:
-            circle = "".join(f" -[tuple]-> system/all/{n}" for n in range(len(kinds)))
-            with pytest.raises(AskCycle) as caught:
-                await refs[0].ask_async((0,))
-            last = f"system/all/{len(kinds) - 1}"
-            assert str(caught.value) == f"actors would wait for each other: {last}{circle}"
-        else:
-            assert await refs[0].ask_async((0,)) == tuple(range(len(kinds)))
-        assert not system.waits._targets
 
 
 async def test_waiting_for_room_on_asyncio_closes_a_circle_too() -> None:
