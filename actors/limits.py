@@ -113,3 +113,6 @@ class Limits:
     """How long open runs may go on after a stop was asked for."""
     thread_calls: int = _positive(256)
     """Calls of other threads and loops that a board in a thread works on at once; more wait at their callers."""
+    threads: int = _positive(256)
+    """Threads of agents that are stock pykka actors, those left behind included: 64 sessions with all their runs.
+    Beyond it such an agent ends its run with `agent_error` code ``busy``."""

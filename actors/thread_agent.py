@@ -130,6 +130,9 @@ class ThreadAgent(Agent):
 
     async def run(self, message: Message) -> Any:
         """Have the thread do the work."""
+        limit = self._work.limits.threads
+        if self.system.threads >= limit:
+            raise AgentError("busy", f"{limit} threads are at work, which is the limit of this node; try again later.")
         work = BlockingMessage(**{field.name: getattr(message, field.name) for field in attrs.fields(Message)}, by=self)
         subject: Any = self._subject
         subject.on_receive = _with_outcome(subject.on_receive)

@@ -94,6 +94,8 @@ class ActorSystem:
         self.tasks: dict[trio.lowlevel.Task, Cell] = {}
         """The coroutines of actors that run, and whose they are."""
         self.handled_by_gone = 0
+        self.threads = 0
+        """Threads of stock actors that have not ended, those left behind included."""
         self.abandoned = 0
         self.refused = 0
         self.lookout: Lookout | None = None

@@ -51,6 +51,7 @@ class ThreadBridge(Bridge):
     def open(self) -> None:
         """Start the thread."""
         self.subject._start_actor_loop()
+        self.system.threads += 1
 
     def give(self, call: Call) -> None:
         """Put a message into the thread's inbox."""
@@ -64,6 +65,10 @@ class ThreadBridge(Bridge):
         """Leave the thread behind: it ends when what it does just now ends."""
         self.subject.actor_stopped.set()
         self.subject.actor_inbox.put(Envelope(_Forsaken()))
+
+    def _on_ended(self, error: BaseException | None) -> None:
+        self.system.threads -= 1
+        super()._on_ended(error)
 
     # -- on the thread ----------------------------------------------------------------------------------------------
 

@@ -187,6 +187,24 @@ async def test_a_thread_that_overruns_its_deadline_is_left_behind() -> None:
 
 
 # S13
+async def test_threads_are_bounded_those_left_behind_included() -> None:
+    """Red if users who cancel runs of an agent that does not look at its flag can have any number of threads."""
+    Waits.begun.clear()
+    Waits.may_end.clear()
+    async with open_board(AGENTS, threads=1) as board, visitors(board) as guests:
+        peer = await guests.enter("ann")
+        run = await peer.ask("tool", "waits")
+        await until(Waits.begun.is_set)
+        await peer.command("cancel", run=run)
+        await until(lambda: board.system.abandoned == 1)
+        refused = await peer.end_of(await peer.ask("go", "steps"))
+        assert (refused["data"]["code"], refused["data"]["by"]) == ("busy", "agent")
+        Waits.may_end.set()
+        await until(lambda: board.system.abandoned == board.system.threads == 0)
+        assert (await peer.end_of(await peer.ask("go", "steps")))["type"] == "agent_completed"
+
+
+# S13
 async def test_back_pressure_blocks_the_thread_until_the_run_ends() -> None:
     """`emit` waits for room on the thread; when the run is cancelled meanwhile, it raises there."""
     Waits.seen.clear()
