@@ -162,6 +162,42 @@ async def test_an_exception_in_an_ask_is_a_failure_and_a_refusal_is_not() -> Non
     assert log[-1] == "stop"
 
 
+# A7
+async def test_the_next_incarnation_starts_when_the_failed_one_has_cleaned_up() -> None:
+    """Red if `on_failure`, which may close what `on_start` opens, still runs while the next thread starts."""
+    log: list[Any] = []
+
+    class Sluggish(Threaded):
+        def on_failure(self, *why: Any) -> None:
+            threading.Event().wait(0.05)
+            super().on_failure(*why)
+
+    async with open_system() as system:
+        ref = await system.spawn(lambda: Sluggish(log), id="it")
+        with pytest.raises(ValueError, match="broken"):
+            await ref.ask_async(raises(ValueError("broken")))
+        assert await ref.ask_async("after") == "after"
+        assert [each if isinstance(each, str) else each[0] for each in log] == ["start", "failure", "start", "after"]
+
+
+# A5
+async def test_what_is_raised_when_nobody_waits_is_no_failure() -> None:
+    """Red if a blocking call that was interrupted restarts its actor: it raises whatever it likes."""
+    log: list[Any] = []
+
+    def interrupted(actor: Threaded) -> None:
+        until_cancelled(actor)
+        raise OSError("the socket was closed under me")
+
+    async with open_system() as system:
+        ref = await system.spawn(lambda: Threaded(log), id="it")
+        with pytest.raises(AskTimeout):
+            await ref.ask_async(interrupted, timeout_seconds=0.05)
+        assert await ref.ask_async("after") == "after"
+        assert log == ["start", "begun", "saw the flag", "after"]
+        assert dead_letters(system) == {}
+
+
 # A6
 async def test_a_restart_keeps_the_messages_that_wait() -> None:
     """What was told before the crash is handled by the next incarnation; what crashed is in dead letters."""
