@@ -18,10 +18,10 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import functools
 import threading
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
-from functools import partial
 from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -177,7 +177,7 @@ class BoardInThread:
         reply: Reply[T] = Reply()
         reply.on_done = lambda _: self._gate.leave()
         assert self._portal is not None
-        self._portal.submit(reply, partial(method, self.board, *args, **kwargs))
+        self._portal.submit(reply, functools.partial(method, self.board, *args, **kwargs))
         return reply
 
     # -- on the thread ------------------------------------------------------------------------------------------------
@@ -444,6 +444,7 @@ async def _statistics(board: Board) -> SystemStatistics:
 
 
 def _in_thread(open: Callable[P, AbstractAsyncContextManager[Board]]) -> Callable[P, BoardInThread]:
+    @functools.wraps(open, assigned=())  # for its signature
     def open_in_thread(*args: P.args, **kwargs: P.kwargs) -> BoardInThread:
         limits = kwargs.get("limits")
         return BoardInThread(lambda: open(*args, **kwargs), limits if isinstance(limits, Limits) else Limits())

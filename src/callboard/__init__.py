@@ -29,7 +29,7 @@ from .actors import (
     Session,
     SessionKey,
 )
-from .runtime import Actor, ActorExited, Ref, Refusal
+from .runtime import Actor, ActorExited, AsyncioActor, ProcessActor, Ref, Refusal
 from .transport import (
     AsyncioBoard,
     Board,
@@ -52,6 +52,7 @@ __all__ = [
     "Agent",
     "AgentError",
     "App",
+    "AsyncioActor",
     "AsyncioAgent",
     "AsyncioBoard",
     "BlockingMessage",
@@ -67,6 +68,7 @@ __all__ = [
     "MemoryJournal",
     "Message",
     "Position",
+    "ProcessActor",
     "Receipt",
     "Ref",
     "Refusal",

@@ -291,18 +291,21 @@ async def test_inside_trio_it_says_what_to_use() -> None:
 
 PROGRAM = """
 import asyncio, sys, threading
-import callboard
+import callboard, trio
 
 class Stop(callboard.Session):
     async def on_stop(self):
         print("stopped", flush=True)
+        if "hang" in sys.argv:
+            await trio.sleep_forever()
 
 class Echo(callboard.Agent):
     async def run(self, message):
         return message.text
 
+LIMITS = callboard.Limits(drain_seconds=1_000, close_seconds=0.1)
 # Without a lookout: on a busy machine it may have something to say on stderr.
-opened = callboard.open_in_thread(agents={"echo": Echo}, session=Stop, slow_seconds=None)
+opened = callboard.open_in_thread(agents={"echo": Echo}, session=Stop, slow_seconds=None, limits=LIMITS)
 
 def plain():
     with opened as board:
@@ -343,6 +346,25 @@ def test_ctrl_c_and_the_end_of_the_program_are_an_ordered_stop(program: str) -> 
         assert out == "stopped\n"
         assert err == "" if program == "forgotten" else err.rstrip().endswith("KeyboardInterrupt")
         assert process.returncode == (0 if program == "forgotten" else -signal.SIGINT)
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.parametrize("program", ["plain", "asyncio"])
+def test_a_second_ctrl_c_kills_what_still_stops(program: str) -> None:
+    """Red if who presses it twice has to wait for a session that hangs: its deadline is longer than this test's."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, program, "hang"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stdout is not None
+        for said in ("ready\n", "stopped\n"):
+            assert process.stdout.readline() == said
+            process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+        assert err.rstrip().endswith("KeyboardInterrupt")
+        assert process.returncode == -signal.SIGINT
     finally:
         process.kill()
         process.wait()
