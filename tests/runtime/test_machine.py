@@ -280,7 +280,7 @@ class Machine(RuleBasedStateMachine):
     def first(self, capacity: int) -> None:
         self.spawn(capacity)
 
-    @precondition(lambda self: len(self.refs) < 3)
+    @precondition(lambda self: len(self.refs) < 4)
     @rule(capacity=st.integers(1, 3))
     def spawn(self, capacity: int) -> None:
         handled: list[int] = []
@@ -298,7 +298,7 @@ class Machine(RuleBasedStateMachine):
         self.model.actors.append(Modelled(capacity, restarts_left=2))
 
     @rule(
-        which=st.integers(0, 2),
+        which=st.integers(0, 3),
         way=st.sampled_from(["tell", "ask", "ask", "send"]),
         kind=st.sampled_from(["plain", "hold", "hold", "crash", "refuse", "defer"]),
     )
@@ -307,6 +307,18 @@ class Machine(RuleBasedStateMachine):
         self.outcomes[number] = None
         self.do(lambda: self.nursery.start_soon(self._say, self.refs[index], number, way, kind))
         self.model.say(self.model.actors[index], number, way, kind)
+
+    @rule(which=st.integers(0, 3), ways=st.lists(st.sampled_from(["ask", "send"]), min_size=1, max_size=4))
+    def crowd(self, which: int, ways: list[str]) -> None:
+        """One that holds, and others behind it: what is of interest is said in front of a full mailbox."""
+        for way in ways:
+            self.say(which, way, "hold")
+
+    @precondition(lambda self: None in self.outcomes.values())
+    @rule(which=st.integers(0, 20))
+    def lose_patience(self, which: int) -> None:
+        """As `cancel`, which is drawn too seldom alone."""
+        self.cancel(which)
 
     async def _say(self, ref: Ref[Any], number: int, way: str, kind: str) -> None:
         outcome = "cancelled"
@@ -334,7 +346,7 @@ class Machine(RuleBasedStateMachine):
         self.outcomes[number] = outcome
 
     @precondition(lambda self: any(self.gates))
-    @rule(which=st.integers(0, 2), how=st.sampled_from(["answer", "crash"]))
+    @rule(which=st.integers(0, 3), how=st.sampled_from(["answer", "crash"]))
     def release(self, which: int, how: str) -> None:
         holding = [index for index, gates in enumerate(self.gates) if gates]
         index = holding[which % len(holding)]
@@ -343,7 +355,7 @@ class Machine(RuleBasedStateMachine):
         self.do(gate.set)
         self.model.release(self.model.actors[index], how)
 
-    @rule(which=st.integers(0, 2), how=st.sampled_from(["kill", "drain", "stop_child"]))
+    @rule(which=st.integers(0, 3), how=st.sampled_from(["kill", "drain", "stop_child"]))
     def end(self, which: int, how: str) -> None:
         index = which % len(self.refs)
         actor, ref = self.model.actors[index], self.refs[index]
@@ -392,4 +404,4 @@ class Machine(RuleBasedStateMachine):
 
 # A1 A2 A3 A4 A6 A8 A9
 TestMachine = Machine.TestCase
-TestMachine.settings = settings(max_examples=60, stateful_step_count=25)
+TestMachine.settings = settings(max_examples=100, stateful_step_count=30)
