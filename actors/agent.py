@@ -227,6 +227,7 @@ class Agent(Actor):
                 await next(iter(self._pending)).wait()
             elif self._route.withdrawn:
                 self._route = await self._find_route()
+                self._open = None
             else:
                 break
         self._left = EMITS_IN_A_ROW
@@ -239,19 +240,18 @@ class Agent(Actor):
         n = self._n + 1
         run = self._message.run
         if kind.turning:
-            event = kind.make(f"{run}/end" if type in TERMINALS else f"{run}/{n}", _in_own_name(type, data))
-        else:
-            event = kind.make(f"{run}/{n}", data)
+            data = _in_own_name(type, data)
+        event = kind.make(f"{run}/end", data) if type in TERMINALS else kind.make_numbered(n, data)
         grammar = self._grammar
         assert grammar is not None
-        grammar.apply(type, event.call, event.tool)
+        if kind.turning or grammar.ended:
+            grammar.apply(type, event.call, event.tool)
+            if event.call is not None:
+                self._note_call(type, event.call)
         self._n = n
         size = len(event.body)
         self._undurable += size
-        # A burst of one kind only: what changes how far the run has come is a message of its own.
         self._left = self._left - 1 if self._undurable <= self._window_bytes else 0
-        if event.call is not None:
-            self._note_call(type, event.call)
         said = self._open
         if said is not None and not said.taken and len(said.events) < EMITS_IN_A_ROW:
             events = said.events

@@ -94,7 +94,7 @@ class EventKind:
         InvalidEvent: there is no such type.
     """
 
-    __slots__ = ("_fields", "_max_bytes", "_max_depth", "_middle", "_names", "run", "turning", "type")
+    __slots__ = ("_fields", "_head", "_max_bytes", "_max_depth", "_middle", "_names", "run", "turning", "type")
 
     def __init__(self, type: str, run: str | None, *, max_bytes: int, max_depth: int) -> None:
         self._fields = tuple(fields_of(type).items())
@@ -106,33 +106,31 @@ class EventKind:
         self._names = tuple(name for name, _ in self._fields if name in ("call", "tool"))
         self._max_bytes = max_bytes
         self._max_depth = max_depth
+        self._head = b'"id":' + encode_json(f"{run}/", 0)[:-1]
         middle = b',"type":' + encode_json(type, 0)
         if run is not None:
             middle += b',"run":' + encode_json(run, 0)
         self._middle = middle + b',"data":'
 
     def make(self, id: str, data: Mapping[str, Any]) -> Event:
-        """Check and encode an event. `id` is one of the session's own making.
+        """Check and encode an event.
 
         Raises:
             InvalidEvent: a field is missing or of the wrong kind, or JSON cannot hold the data.
         """
+        return self._made(id, b'"id":' + encode_json(id, 0), data)
+
+    def make_numbered(self, n: int, data: Mapping[str, Any]) -> Event:
+        """`make` with the id ``run/n``, whose encoding is known but for the number."""
+        return self._made(f"{self.run}/{n}", b'%b%d"' % (self._head, n), data)
+
+    def _made(self, id: str, head: bytes, data: Mapping[str, Any]) -> Event:
         if data.__class__ is not dict:
             data = _as_dict(self.type, data)
-        encoded = self._encode(data)
-        body = b'"id":%b%b%b' % (_encode(id), self._middle, encoded)
-        if self._names:
-            return Event(id, self.type, self.run, data["call"], body, data["tool"])
-        return Event(id, self.type, self.run, None, body)
-
-    def _encode(self, data: Mapping[str, Any]) -> bytes:
         for name, kind in self._fields:
             value = data.get(name, _MISSING)
-            if value is _MISSING:
-                raise InvalidEvent(f"{self.type} lacks {name!r}; it needs {', '.join(dict(self._fields))}")
-            # A bool is an int to Python, but no duration.
-            if not isinstance(value, kind) or (kind is _number and isinstance(value, bool)):
-                raise InvalidEvent(f"{name!r} of {self.type} is {_show(value)}, of the wrong kind")
+            if value.__class__ is not kind:
+                self._look_at(name, kind, value)
         encoded = encode_json(data, self._max_depth)
         if len(encoded) > self._max_bytes:
             raise InvalidEvent(f"the data of {self.type} takes {len(encoded)} bytes; {self._max_bytes} are allowed")
@@ -140,7 +138,18 @@ class EventKind:
             if not 1 <= len(data[name]) <= MAX_NAME:
                 characters = len(data[name])
                 raise InvalidEvent(f"{name!r} of {self.type} has {characters} characters; 1 to {MAX_NAME} are allowed")
-        return encoded
+        body = b"%b%b%b" % (head, self._middle, encoded)
+        if self._names:
+            return Event(id, self.type, self.run, data["call"], body, data["tool"])
+        return Event(id, self.type, self.run, None, body)
+
+    def _look_at(self, name: str, kind: Any, value: Any) -> None:
+        """Raise InvalidEvent unless a field has a value of its kind."""
+        if value is _MISSING:
+            raise InvalidEvent(f"{self.type} lacks {name!r}; it needs {', '.join(dict(self._fields))}")
+        # A bool is an int to Python, but no duration.
+        if not isinstance(value, kind) or (kind is _number and isinstance(value, bool)):
+            raise InvalidEvent(f"{name!r} of {self.type} is {_show(value)}, of the wrong kind")
 
 
 class Record(msgspec.Struct, frozen=True, eq=False, gc=False):
@@ -182,7 +191,12 @@ class _Head(msgspec.Struct):
 
 _read_head = msgspec.json.Decoder(_Head).decode
 
-_MISSING = object()
+
+class _Missing:
+    """Stands for a value that is not there; of a class of its own, as `object` means any value in `FIELDS`."""
+
+
+_MISSING = _Missing()
 
 
 def fields_of(type: object) -> Mapping[str, Any]:
@@ -204,7 +218,7 @@ def _as_dict(type: str, data: object) -> dict[str, Any]:
 
 def encode_json(value: Any, max_depth: int, path: str = "data", *, in_order: bool = False) -> bytes:
     """Encode what JSON holds exactly; with `in_order` equal maps give equal bytes. Raises InvalidEvent."""
-    if not _is_exact(value, max_depth):
+    if value.__class__ is not str and not _is_exact(value, max_depth):
         check_json(value, max_depth, path)
     try:
         return _encode_in_order(value) if in_order else _encode(value)

@@ -130,12 +130,14 @@ class Ledger:
             self._at = now
         at, seq, size = self._at, self._head, 0
         pending = self._pending
+        seqs = []
         for event in events:
             seq += 1
-            record = Record.of(event, seq, at)
-            pending.records.append(record)
-            size += len(record.encoded)
-        seqs = list(range(self._head + 1, seq + 1))
+            # `Record.of`, spelled out.
+            encoded = b'{"seq":%d,"at":%d,%b}' % (seq, at, event.body)
+            pending.records.append(Record(seq, at, event.id, event.type, event.run, encoded))
+            seqs.append(seq)
+            size += len(encoded)
         self._head = seq
         pending.bytes += size
         self.undurable_bytes += size

@@ -8,7 +8,7 @@ declared gap. Only the session that owns the log changes it, and only when the j
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import attrs
 
@@ -49,13 +49,15 @@ class Log:
         """The oldest seq in memory; head + 1 when there is none."""
         return self.head + 1 - len(self._tail)
 
-    def extend(self, records: Iterable[Record], first: int) -> None:
+    def extend(self, records: Sequence[Record], first: int) -> None:
         """Show records that the journal has. `first` is the oldest that it keeps now."""
+        head = self.head
         for record in records:
-            assert record.seq == self.head + 1, (record.seq, self.head)
-            self.head = record.seq
-            self._tail.append(record)
+            head += 1
+            assert record.seq == head, (record.seq, head)
             self._tail_bytes += len(record.encoded)
+        self._tail.extend(records)
+        self.head = head
         self.first = first
         while len(self._tail) > 1 and (len(self._tail) > self._max_records or self._tail_bytes > self._max_bytes):
             self._tail_bytes -= len(self._tail.popleft().encoded)

@@ -167,6 +167,8 @@ class Connection:
         self._beat: Timer | None = None
         self._end_of_login: Timer | None = None
         self._nursery: trio.Nursery | None = None
+        # `trio.current_time`, without looking up the clock for each frame.
+        self._now = trio.lowlevel.current_clock().current_time
 
     @property
     def waiting_bytes(self) -> int:
@@ -440,7 +442,7 @@ class Connection:
     def _pull(self) -> bytes | Lagging | None:
         """The next frame of what the cursor can see: one message with all that is there, up to `batch_bytes`."""
         log = self._log
-        if log is None or not self._may_say_more():
+        if log is None or ((self._verdict is not None or self._ws.closed is not None) and not self._may_say_more()):
             return None
         if self._gap is not None:
             gap, self._gap = self._gap, None
@@ -457,7 +459,7 @@ class Connection:
                 return None
             records = found
         self._cursor = records[-1].seq
-        self._protocol.sent(trio.current_time())
+        self._protocol.sent(self._now())
         return text_frame(*events_parts([record.encoded for record in records]))
 
     def _may_say_more(self) -> bool:
