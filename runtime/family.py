@@ -33,6 +33,9 @@ class Family:
         self._supervision = supervision
         self._history: tuple[float, ...] = ()
         self._together: Together | None = None
+        # The failure that was counted last, and whom it has reached: see `_echoes`.
+        self._incident: BaseException | None = None
+        self._struck: set[str] = set()
         # In order of start: an ordered stop goes backwards.
         self.children: dict[str, Child] = {}
 
@@ -118,7 +121,8 @@ class Family:
             return
         dynamic = self._supervision.strategy is Strategy.DYNAMIC
         kind = ExitKind.NORMAL if error is None else ExitKind.ABNORMAL
-        plan = self._decide(child, kind, child.history if dynamic else self._history)
+        echo = not dynamic and error is not None and self._echoes(child, error)
+        plan = self._decide(child, kind, child.history if dynamic else self._history, echo=echo)
         if dynamic:
             child.history = plan.history
         else:
@@ -139,7 +143,19 @@ class Family:
         else:
             cell.restart()
 
-    def _decide(self, child: Child, kind: ExitKind, history: tuple[float, ...]) -> Plan:
+    def _echoes(self, child: Child, error: BaseException) -> bool:
+        """Whether `error` has been counted already, for a sibling from which this child got it as an answer.
+
+        One bug at the end of a chain of asks fails everybody in it who does not catch its exception, and so does the
+        ask that would close a circle: that is one incident, and no loop of restarts. Nobody is forgiven twice.
+        """
+        if self._incident is not None and child.spec.id not in self._struck and _stems_from(error, self._incident):
+            self._struck.add(child.spec.id)
+            return True
+        self._incident, self._struck = error, {child.spec.id}
+        return False
+
+    def _decide(self, child: Child, kind: ExitKind, history: tuple[float, ...], *, echo: bool) -> Plan:
         supervision = self._supervision
         now = trio.current_time()
         concerned = self.children.values() if supervision.strategy.together else (child,)
@@ -151,6 +167,7 @@ class Family:
                 kind,
                 child.failures,
                 0.0 if child.up_since is None else now - child.up_since,
+                echo,
             ),
             history,
             now,
@@ -253,3 +270,15 @@ class Family:
                 done()
 
         go_on(None)
+
+
+def _stems_from(error: BaseException, incident: BaseException) -> bool:
+    """Whether an exception is that one, or was raised because of it."""
+    seen: set[int] = set()
+    cause: BaseException | None = error
+    while cause is not None and id(cause) not in seen:
+        if cause is incident:
+            return True
+        seen.add(id(cause))
+        cause = cause.__cause__ or cause.__context__
+    return False

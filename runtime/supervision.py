@@ -126,6 +126,8 @@ class Exit:
     """How often it had failed in a row before."""
     ran_seconds: float = 0.0
     """How long it had run since its last start; 0 if that start itself failed."""
+    echo: bool = False
+    """It failed with the exception of a sibling that it had asked, and that failure has been counted."""
 
 
 @attrs.frozen
@@ -177,7 +179,7 @@ def decide(
     wanted = restart is Restart.PERMANENT or (restart is Restart.TRANSIENT and exit.kind is ExitKind.ABNORMAL)
     if not wanted:
         return Plan(give_up=False, history=recent)
-    if len(recent) >= supervision.intensity:
+    if len(recent) >= supervision.intensity and not exit.echo:
         return Plan(give_up=True, history=recent)
     failures = exit.failures if exit.ran_seconds < supervision.period_seconds else 0
     backoff = supervision.backoff
@@ -186,7 +188,7 @@ def decide(
     return Plan(
         give_up=False,
         # The window begins with the restart: a child is not to be forgiven for having waited.
-        history=(*recent, now + delay),
+        history=recent if exit.echo else (*recent, now + delay),
         stop=tuple(id for id in reversed(concerned) if id != exit.id),
         start=tuple(id for id in concerned if children[id] is not Restart.TEMPORARY),
         delay_seconds=delay,

@@ -310,8 +310,8 @@ def dynamic_children_share_a_window(patch: pytest.MonkeyPatch) -> None:
     decide = Family._decide
     shared: dict[int, tuple[float, ...]] = {}
 
-    def shared_decide(self: Any, child: Any, kind: Any, history: Any) -> Any:
-        plan = decide(self, child, kind, shared.get(id(self), ()))
+    def shared_decide(self: Any, child: Any, kind: Any, history: Any, *, echo: bool) -> Any:
+        plan = decide(self, child, kind, shared.get(id(self), ()), echo=echo)
         shared[id(self)] = plan.history
         return plan
 
@@ -345,8 +345,8 @@ def a_failure_on_the_way_down_is_no_restart(patch: pytest.MonkeyPatch) -> None:
     """A start that fails while siblings restart is forgiven."""
     decide = Family._decide
 
-    def forgiving(self: Any, child: Any, kind: Any, history: Any) -> Any:
-        plan = decide(self, child, kind, history)
+    def forgiving(self: Any, child: Any, kind: Any, history: Any, *, echo: bool) -> Any:
+        plan = decide(self, child, kind, history, echo=echo)
         return plan if child.up_since is not None or not child.failures else attrs.evolve(plan, history=history)
 
     patch.setattr(Family, "_decide", forgiving)
@@ -357,9 +357,9 @@ def chance_of_its_own(patch: pytest.MonkeyPatch) -> None:
     """The jitter of a back-off is not drawn from the system's generator."""
     decide = Family._decide
 
-    def another(self: Any, *args: Any) -> Any:
+    def another(self: Any, *args: Any, echo: bool) -> Any:
         rng, self._cell.system.rng = self._cell.system.rng, random.Random(os.urandom(8))
-        plan = decide(self, *args)
+        plan = decide(self, *args, echo=echo)
         self._cell.system.rng = rng
         return plan
 

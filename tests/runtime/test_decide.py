@@ -153,3 +153,13 @@ def test_a_back_off_that_makes_no_sense_is_refused(name: str, value: float) -> N
     """The message shows the field and the value."""
     with pytest.raises(ValueError, match=f"'{name}'.*{value}"):
         Backoff(**{name: value})
+
+
+@given(restart=st.sampled_from(Restart), history=times)
+def test_an_echo_uses_up_nothing(restart: Restart, history: list[int]) -> None:
+    """What was counted at a sibling is repaired here too, whatever the window says, if it is to be repaired at all."""
+    supervision = Supervision(intensity=len(history) // 2, period_seconds=1_000)
+    plan = decide(supervision, {"a": restart}, Exit("a", ExitKind.ABNORMAL, echo=True), history, 100)
+    assert plan.restart == (restart is not Restart.TEMPORARY)
+    assert not plan.give_up
+    assert plan.history == tuple(history)

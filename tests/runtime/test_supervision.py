@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from callboard.runtime import (
+    AskCycle,
     Backoff,
     ChildSpec,
     Exit,
@@ -537,3 +538,67 @@ async def test_a_restart_waits_for_its_back_off(seed: int, strategy: Strategy, c
         assert [entry for entry in log if entry[0] != "raise"] == [("handle", number) for number in range(crashes)]
         assert [a.restarts for a in system.statistics().actors if a.path == ref.path] == [crashes]
         assert system.statistics().timers == 0
+
+
+# A7 A10
+@given(
+    actors=st.integers(1, 8),
+    what=st.sampled_from(["circle", "bug"]),
+    wraps=st.booleans(),
+    intensity=st.integers(1, 3),
+    schedule=st.random_module(),
+)
+async def test_one_incident_counts_once_however_many_it_fails(
+    actors: int, what: str, wraps: bool, intensity: int, schedule: object
+) -> None:
+    """A chain of asks whose end has a bug, or would close a circle, fails all that do not catch it: one restart each.
+
+    The window has room for `intensity` such incidents, and the next one is giving up.
+    """
+    log: Log = []
+    refs: list[Ref[Any]] = []
+
+    class Link(Worker):
+        async def on_receive(self, message: int) -> None:
+            if message == actors - 1 and what == "bug":
+                raise ValueError("the bug")
+            try:
+                await refs[(message + 1) % actors].ask_async(message + 1)
+            except Exception as error:
+                if wraps:
+                    raise LookupError("no answer") from error
+                raise
+
+    async with open_system(slice_clock=frozen_clock) as system:
+        supervision = Supervision(intensity=intensity, period_seconds=60)
+        outer = Supervision(Strategy.DYNAMIC, intensity=0)
+        _, parent = await spawn_child(system, outer, lambda: Parent(supervision), log=log)
+        refs += [await parent.ask_async(ChildSpec(str(n), Link)) for n in range(actors)]
+        for incident in range(1, intensity + 1):
+            with pytest.raises((AskCycle, ValueError, LookupError)):
+                await refs[0].ask_async(0)
+            await settle(system)
+            counted = [a.restarts for a in system.statistics().actors if a.path.startswith(f"{parent.path}/")]
+            assert counted == [incident] * actors
+        with pytest.raises((AskCycle, ValueError, LookupError, pykka.ActorDeadError)):
+            await refs[0].ask_async(0)
+        await settle(system)
+        assert not parent.is_alive()
+
+
+async def test_an_exception_that_is_raised_again_and_again_is_counted_again() -> None:
+    """One object for all failures is no excuse: each child is forgiven once for an incident."""
+    error = ValueError("always the same")
+    log: Log = []
+    async with open_system() as system:
+        _, parent = await spawn_child(
+            system, Supervision(Strategy.DYNAMIC, intensity=0), lambda: Parent(Supervision(intensity=2)), log=log
+        )
+        refs = [await parent.ask_async(ChildSpec(name, Worker)) for name in "ab"]
+        for ref in (refs[0], refs[1], refs[0]):
+            ref.tell(Raise(error))
+            await settle(system)
+        assert [a.restarts for a in system.statistics().actors if a.path.startswith(f"{parent.path}/")] == [2, 1]
+        refs[0].tell(Raise(error))
+        await settle(system)
+        assert not parent.is_alive()
