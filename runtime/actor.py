@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
+from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 
@@ -76,9 +77,17 @@ class Actor(pykka.Actor):
         self._cell = cell
         cell.bind(self, self._proxied)
         self._actor_ref = cell.ref
-        self.actor_urn = cell.ref.actor_urn
-        self.actor_inbox = cell.ref.actor_inbox
         self.actor_stopped = cell.ref.actor_stopped
+
+    @cached_property
+    def actor_urn(self) -> str:  # type: ignore[override]
+        """Pykka's unique name of the actor."""
+        return self._cell.ref.actor_urn
+
+    @cached_property
+    def actor_inbox(self) -> Any:  # type: ignore[override]
+        """The mailbox as pykka's code sees it."""
+        return self._cell.ref.actor_inbox
 
     # Pykka's points for implementors of actor types: the cell does what they would.
     @staticmethod

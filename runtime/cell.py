@@ -579,14 +579,16 @@ class Cell(Mailbox):
         self.reason = reason
         self.ref.actor_stopped.set()
         self.close(self._taken_over if reason is None else _not_taken_over)
-        self._drop_deferred(pykka.ActorDeadError(f"{self.ref} not found"))
+        if self.deferred:
+            self._drop_deferred(pykka.ActorDeadError(f"{self.ref} not found"))
         for watched in self.watching or ():
             if watched.watchers is not None:
                 watched.watchers.pop(self, None)
         watchers, self.watchers, self.watching = self.watchers, None, None
-        notice = ActorExited(self.ref, reason)
-        for watcher in watchers or ():
-            watcher.notify(notice)
+        if watchers:
+            notice = ActorExited(self.ref, reason)
+            for watcher in watchers:
+                watcher.notify(notice)
         del self.system.cells[self]
         self.system.handled_by_gone += self.handled
         if self.parent is not None and self.parent.family is not None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextvars import copy_context
+from functools import cached_property
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -98,9 +99,19 @@ class Ref(pykka.ActorRef[A]):
         # pykka's own __init__ would keep a weak reference to one incarnation.
         self._cell = cell
         self.actor_class = actor_class
-        self.actor_urn = f"urn:callboard:{cell.path}"
         self.actor_stopped = cast("Any", Flag())
-        self.actor_inbox = Inbox(cell)
+
+    # Of pykka's attributes those that hardly any ref is asked for are made when it is.
+
+    @cached_property
+    def actor_urn(self) -> str:  # type: ignore[override]
+        """Pykka's unique name of the actor."""
+        return f"urn:callboard:{self._cell.path}"
+
+    @cached_property
+    def actor_inbox(self) -> Inbox:  # type: ignore[override]
+        """The mailbox as pykka's code sees it."""
+        return Inbox(self._cell)
 
     def __str__(self) -> str:
         return f"{self.actor_class.__name__} ({self._cell.path})"
