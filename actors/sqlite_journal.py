@@ -249,7 +249,7 @@ class SqliteJournal(Journal):
     # -- the writer's thread ------------------------------------------------------------------------------------------
 
     def _write(self) -> None:
-        busy, sweeping, sweep_at = 0, False, self._now_ms() + SWEEP_MS
+        busy, sweeping, sweep_at = 0, True, self._now_ms()
         while True:
             due = self._store.retention_due
             pause = 0.0 if due else SWEEP_PAUSE_SECONDS if sweeping else SWEEP_MS / 1000

@@ -126,6 +126,8 @@ class SqliteFile:
             self._lock.close()
             if isinstance(error, apsw.NotADBError):
                 raise JournalRefused(f"{path} is no SQLite database, and stays as it is: give another path") from None
+            if isinstance(error, apsw.CorruptError):
+                raise JournalRefused(f"{path} is damaged, and stays as it is: {error}") from None
             if isinstance(error, apsw.Error | OSError):
                 raise JournalRefused(f"{path} cannot be the journal: {type(error).__name__}: {error}") from error
             raise
