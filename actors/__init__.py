@@ -2,11 +2,11 @@
 
 General layout, bottom-up: `errors`, `limits`, `ids`, `events`, `grammar`, `commands`, `log` and `runs` are plain data
 and rules; `journal` is the port to durability, implemented by `memory_journal` and `sqlite_journal` (with its parts
-`sqlite_schema` and `sqlite_store`), `ledger` a session's write-ahead; `messages` is what the actors say to each other;
-`agent`, `asyncio_agent` and `thread_agent`, `session` (with its parts `attachments`, `command_desk`, `run_keeper`, and
-`session_node`, what it gets of its node), `supervisor`, `registry`, `recovery` and `tickets` are the actors; `app` is
-what a platform brings, `node` joins it all. All of it knows the actor kernel, and no WebSocket, HTTP, command line or
-environment.
+`sqlite_schema`, `sqlite_store` and `sqlite_forget`), `ledger` a session's write-ahead, `snapshots` what it writes down
+of itself; `messages` is what the actors say to each other; `agent`, `asyncio_agent` and `thread_agent`, `session` (with
+its parts `attachments`, `command_desk`, `run_keeper`, and `session_node`, what it gets of its node), `supervisor`,
+`registry`, `recovery` and `tickets` are the actors; `app` is what a platform brings, `node` joins it all. All of it
+knows the actor kernel, and no WebSocket, HTTP, command line or environment.
 """
 
 from .agent import Agent, Receipt
@@ -20,6 +20,7 @@ from .errors import (
     Fenced,
     GrammarError,
     InvalidEvent,
+    JournalInUse,
     JournalRefused,
     RunEnded,
     SessionQuarantined,
@@ -58,6 +59,7 @@ from .registry import Registry, RegistryEntries, ReportEntries, ask_session
 from .runs import OpenRun, Runs
 from .session import Session
 from .session_node import RunObserver, SessionNode
+from .sqlite_forget import forget_user
 from .sqlite_journal import Durability, SqliteJournal
 from .supervisor import SessionSupervisor
 from .thread_agent import BlockingMessage, BlockingReceipt
@@ -94,6 +96,7 @@ __all__ = [
     "InvalidEvent",
     "IssueTicket",
     "Journal",
+    "JournalInUse",
     "JournalRefused",
     "Ledger",
     "Limits",
@@ -142,5 +145,6 @@ __all__ = [
     "UnknownRun",
     "Verdict",
     "ask_session",
+    "forget_user",
     "session_id",
 ]

@@ -15,6 +15,7 @@
     ├── GrammarError           you: an event that is out of place in its run
     ├── StoreFailed            the world: an append failed; it ends the session's incarnation
     ├── JournalRefused         the operator: a file that this node cannot have for its journal
+    │   └── JournalInUse       another node has it
     ├── Fenced                 a newer incarnation of the session has opened the journal
     └── AgentError             you, on purpose: a failure that the user is to read
 """
@@ -30,6 +31,7 @@ __all__ = [
     "Fenced",
     "GrammarError",
     "InvalidEvent",
+    "JournalInUse",
     "JournalRefused",
     "RunEnded",
     "SessionQuarantined",
@@ -100,6 +102,10 @@ class GrammarError(RuntimeError):
 
 class JournalRefused(Exception):
     """A file cannot be this node's journal: in use, unreadable, damaged, or not one. It is left as it is."""
+
+
+class JournalInUse(JournalRefused):
+    """Another node has this journal open."""
 
 
 class Fenced(RuntimeError):

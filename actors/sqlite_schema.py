@@ -13,7 +13,7 @@ from pathlib import Path
 
 import apsw
 
-from .errors import JournalRefused
+from .errors import JournalInUse, JournalRefused
 
 __all__ = ["APPLICATION_ID", "SCHEMA", "SqliteFile"]
 
@@ -114,7 +114,7 @@ class SqliteFile:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             self._lock.close()
-            raise JournalRefused(f"{path} is in use by another node; each needs a journal of its own") from None
+            raise JournalInUse(f"{path} is in use by another node; each needs a journal of its own") from None
         connection: apsw.Connection | None = None
         try:
             path.touch(mode=0o600)  # what people said is for the owner's eyes; SQLite's other files get its mode

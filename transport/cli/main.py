@@ -22,6 +22,7 @@ from ..verify import TEXT, Plan
 from .attach import run_attach
 from .console import clock, complain
 from .demo import run_demo
+from .forget import run_forget
 from .serve import run_serve
 from .simulate import run_one, run_simulate
 from .tickets import run_ticket
@@ -181,6 +182,30 @@ def serve(
     with complain():
         config = load_config(flags, os.environ, config_file)
         run_serve(config, config.folder or home_folder(), verbose=verbose)
+
+
+@main.command()
+@click.option("--user", required=True, metavar="NAME", help="Whose sessions are erased.")
+@_journal
+@click.option(
+    "--config",
+    "config_file",
+    type=click.Path(path_type=Path),
+    help="The node's settings file. [dim]\\[default: callboard.toml][/]",
+)
+def forget(user: str, journal: str | None, config_file: Path | None) -> None:
+    """Erase a user's sessions from the journal of a node that is stopped: no byte of them stays in its files.
+
+    The journal is the one that [bold]callboard serve[/] would use with the same settings. Backups are yours to erase.
+
+    \b
+    [dim]Example:[/]
+      callboard forget --user ada --journal callboard.db
+    """
+    with complain():
+        config = load_config({"app": "of:no-matter", "journal": journal}, os.environ, config_file)
+        path = journal_path(config.journal, config.folder or home_folder(), "callboard.db")
+        sys.exit(run_forget(path, user))
 
 
 @main.command()
