@@ -22,12 +22,14 @@ class Limits:
     # -- one message of a client
     frame_bytes: int = _positive(65_536)
     """A client's message in UTF-8 bytes; OWASP's advice for WebSockets is 64 KB or less."""
+    fragments: int = _positive(64)
+    """Frames that a message may come in: browsers send one, and empty ones would cost memory that no byte counts."""
     depth: int = _positive(32)
     """Nesting of maps and lists in a client's message and in an event's data."""
     commands_per_s: float = _positive(20.0)
     """Commands of one connection in the long run; a person types none of twenty a second."""
     burst: int = _positive(40)
-    """Commands of one connection at once, after a quiet time."""
+    """Commands of one connection at once, after a quiet time; WebSocket's own pings and pongs have a share as large."""
 
     # -- one session
     runs: int = _positive(4)
@@ -70,6 +72,9 @@ class Limits:
     # -- connections
     connections_per_user: int = _positive(16)
     """Open connections of one user on this node: tabs and devices."""
+    hellos_per_s: float = _positive(1.0)
+    """Connections that a user may open in the long run, as each costs a look into the journal and a replay; at once may
+    come four times `connections_per_user`, as all tabs of a user do behind a restart, and perhaps again."""
     connections_per_address: int = _positive(1_024)
     """Open connections of one address, of IPv6 the first 64 bits: an office behind one address, and a twentieth of what
     the node takes in all."""

@@ -62,6 +62,7 @@ from .hosts import host_port
 from .http import Upgrade
 from .keys import KeySource
 from .names import Names
+from .per_user import PerUser
 from .protocol import CloseCode
 from .selection import Selection, select
 from .tls import TlsSource
@@ -134,6 +135,7 @@ class Board:
         self._rng = rng
         self._connections: dict[Connection, str | None] = {}
         self._per_user: Counter[str] = Counter()
+        self._hellos = PerUser(limits.hellos_per_s, 4 * limits.connections_per_user)
         self._closes: Counter[int] = Counter()
         self._opened = 0
         self._opened_at = wall_clock()
@@ -333,6 +335,10 @@ class Board:
     def websocket_url(self, host: str, secure: bool) -> str:
         """Where a client that asked this host connects to; `secure` if it asked by TLS."""
         return self._names.websocket_url(host, secure)
+
+    def may_enter(self, user: str) -> bool:
+        """Count a hello of a user; False when the user says more than `hellos_per_s` in the long run."""
+        return self._hellos.take(user, trio.current_time())
 
     def admit(self, connection: Connection, user: str) -> bool:
         """Count a connection for its user; False when the user has `connections_per_user` already."""

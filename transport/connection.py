@@ -61,6 +61,7 @@ from .protocol import (
     Result,
     ServerProtocol,
     Start,
+    TokenBucket,
     Welcome,
     clip_reason,
     encode,
@@ -104,6 +105,9 @@ class Connections(Protocol):
     def origin_allowed(self, origin: str | None) -> bool:
         """Whether a page of this origin may connect; None is no browser."""
 
+    def may_enter(self, user: str) -> bool:
+        """Count a hello of a user; False when the user says too many."""
+
     def admit(self, connection: Connection, user: str) -> bool:
         """Count a connection for its user; False when the user has too many."""
 
@@ -144,6 +148,9 @@ class Connection:
             rest=upgrade.rest,
             # The protocol counts the bytes. With room, as our 4007 says more than trio-websocket's 1009.
             max_message_chars=4 * self._limits.frame_bytes,
+            max_fragments=self._limits.fragments,
+            controls=TokenBucket(self._limits.commands_per_s, self._limits.burst, trio.current_time()),
+            refuse=self._close,
             close_seconds=self._limits.close_seconds,
         )
         self._protocol = ServerProtocol(board.limits, trio.current_time())
@@ -303,6 +310,9 @@ class Connection:
             return
         if not board.serving:
             self._close(CloseCode.DRAINING)
+            return
+        if not board.may_enter(grant.key.user):
+            self._close(CloseCode.RATE, "too many connections opened one after the other")
             return
         if not board.admit(self, grant.key.user):
             self._close(CloseCode.TOO_MANY_CONNECTIONS)

@@ -6,6 +6,7 @@ outbox. It is told a plain handshake of our own making, as the client's was chec
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 
 import trio
@@ -16,6 +17,7 @@ from wsproto import WSConnection
 from wsproto.connection import ConnectionState, ConnectionType
 
 from .outbox import Outbox
+from .protocol import CloseCode, TokenBucket
 
 __all__ = ["WebSocket", "linger"]
 
@@ -23,7 +25,10 @@ RECEIVE_BYTES = 16_384
 
 
 class WebSocket(WebSocketConnection):
-    """A server's end of one WebSocket, as trio-websocket has it, with its two slips mended.
+    """A server's end of one WebSocket, as trio-websocket has it, with its slips mended and its frames counted.
+
+    trio-websocket bounds a message by its characters only, so that empty frames would gather without end, and answers
+    every ping.
 
     Args:
         stream: the connection's stream.
@@ -32,6 +37,9 @@ class WebSocket(WebSocketConnection):
         subprotocol: what is spoken; None if the client offered nothing that is.
         rest: what came behind the request's head already.
         max_message_chars: the longest message that is taken, in characters.
+        max_fragments: how many frames a message may come in.
+        controls: what bounds the pings and pongs.
+        refuse: hears why this peer's frames are not taken any more.
         close_seconds: how long a close waits for what is on its way out.
     """
 
@@ -44,6 +52,9 @@ class WebSocket(WebSocketConnection):
         subprotocol: str | None,
         rest: bytes,
         max_message_chars: int,
+        max_fragments: int,
+        controls: TokenBucket,
+        refuse: Callable[[CloseCode, str], None],
         close_seconds: float,
     ) -> None:
         head = (
@@ -60,6 +71,11 @@ class WebSocket(WebSocketConnection):
             receive_buffer_size=RECEIVE_BYTES,
         )
         self._offered = subprotocol
+        self._max_fragments = max_fragments
+        self._fragments = 0
+        self._controls = controls
+        self._refuse = refuse
+        self._refused = False
 
     async def read(self) -> None:
         """Read until the connection ends; everything else here waits for what this reads."""
@@ -75,10 +91,37 @@ class WebSocket(WebSocketConnection):
         await request.accept(subprotocol=self._offered)
         self._guarded.accepted.set()
 
+    async def _handle_message_event(self, event: wsproto.events.BytesMessage | wsproto.events.TextMessage) -> None:
+        if self._refused:
+            return
+        self._fragments += event.frame_finished
+        if event.message_finished:
+            self._fragments = 0
+        elif self._fragments >= self._max_fragments:
+            self._give_up(CloseCode.TOO_BIG, f"a message may come in {self._max_fragments} frames")
+            return
+        await super()._handle_message_event(event)
+
     async def _handle_ping_event(self, event: wsproto.events.Ping) -> None:
         # Nothing may follow a close; trio-websocket would answer, and fail, on a ping that crosses ours.
-        if self._wsproto.state is ConnectionState.OPEN:
+        if self._wsproto.state is ConnectionState.OPEN and self._control_taken():
             await super()._handle_ping_event(event)
+
+    async def _handle_pong_event(self, event: wsproto.events.Pong) -> None:
+        if self._control_taken():
+            await super()._handle_pong_event(event)
+
+    def _control_taken(self) -> bool:
+        taken = not self._refused and self._controls.take(trio.current_time())
+        if not taken and not self._refused:
+            self._give_up(CloseCode.RATE, f"allowed are {self._controls.per_second:g} pings and pongs a second")
+        return taken
+
+    def _give_up(self, code: CloseCode, reason: str) -> None:
+        """Take nothing more from this peer but its close."""
+        self._refused = True
+        self._message_parts = []
+        self._refuse(code, reason)
 
     async def _handle_close_connection_event(self, event: wsproto.events.CloseConnection) -> None:
         if self._wsproto.state is not ConnectionState.OPEN:

@@ -312,3 +312,70 @@ async def test_a_hello_that_comes_with_the_handshake() -> None:
             assert (await peer.receive())["t"] == "welcome"
             await peer.leave()
         await gone(guests.board, "hasty")
+
+
+@pytest.mark.parametrize("part", ["", "x"], ids=["empty", "of one byte"])
+async def test_a_message_in_too_many_frames(part: str) -> None:
+    """Frames cost memory that no byte counts: beyond 64 of one message it is refused, before it ends and after it."""
+    text = '{"t":"future","x":"' + part * 40 + '"}'
+    async with a_good_user_beside(fragments=64) as guests:  # S13
+        for welcomed, frames, code in ((True, 64, 0), (True, 65, 4007), (False, 65, 4007), (True, 100_000, 4007)):
+            peer = await guests.connect()
+            if welcomed:
+                await peer.hello(await guests.board.ticket("pieces"))
+            pieces = [text[:19], *([part] * (frames - 2)), text[-2:]]
+            peer.protocol.send_text(pieces[0].encode(), fin=False)
+            for piece in pieces[1:-1]:
+                peer.protocol.send_continuation(piece.encode(), fin=False)
+            peer.protocol.send_continuation(pieces[-1].encode(), fin=True)
+            await peer._flush()
+            if code:
+                assert await peer.closed() == code
+                await peer.stream.aclose()
+            else:
+                assert (await peer.receive())["code"] == "unknown_type"
+                await peer.leave()
+        await gone(guests.board, "pieces")
+
+
+@pytest.mark.parametrize("send", ["send_ping", "send_pong"])
+async def test_too_many_pings(send: str) -> None:
+    """WebSocket's own pings and pongs count as commands do, apart from them; a flood is closed with 4102."""
+    async with a_good_user_beside(burst=40, commands_per_s=1.0) as guests:  # S13
+        for number, code in ((40, 1000), (2_000, 4102)):
+            peer = await guests.connect()
+            await peer.hello(await guests.board.ticket("pinging"))
+            for _ in range(number):
+                getattr(peer.protocol, send)(b"still there?")
+            await peer._flush()
+            if code == 1000:
+                await peer.send({"t": "command", "id": 1, "op": "fly", "data": {}})
+                assert (await peer.result(1))["error"]["code"] == "unknown_op"
+                await peer.leave()
+            else:
+                assert await peer.closed() == code
+                await peer.stream.aclose()
+        await gone(guests.board, "pinging")
+
+
+async def test_a_storm_of_resumes() -> None:
+    """A user who connects again and again, each time from the first record on, is told to back off; others are not."""
+    async with a_good_user_beside(connections_per_user=2, hellos_per_s=0.001) as guests:  # S13
+        codes = []
+        for _ in range(11):
+            peer = await guests.connect()
+            await peer.send(hello(await guests.board.ticket("stormy"), start="first"))
+            try:
+                assert (await peer.receive())["t"] == "welcome"
+            except Closed as end:
+                codes.append(end.code)
+                await peer.stream.aclose()
+            else:
+                await peer.leave()
+                await until(lambda: not guests.board.connections("stormy"))
+        assert codes == [4102] * 3
+        other = await guests.connect()
+        await other.hello(await guests.board.ticket("calm"))
+        await other.leave()
+        await gone(guests.board, "calm")
+        await gone(guests.board, "stormy")

@@ -11,6 +11,7 @@
 #   position, open_commands     which records a client applies; what it repeats
 #   client, client_events       the client's end
 
+from .bucket import TokenBucket
 from .client import ACK_INTERVAL_SECONDS, ClientProtocol
 from .client_events import (
     Applied,
@@ -114,6 +115,7 @@ __all__ = [
     "ServerProtocol",
     "ServerState",
     "Start",
+    "TokenBucket",
     "TooManyCommands",
     "UnknownType",
     "Verdict",
