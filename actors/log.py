@@ -62,6 +62,10 @@ class Log:
         while len(self._tail) > 1 and (len(self._tail) > self._max_records or self._tail_bytes > self._max_bytes):
             self._tail_bytes -= len(self._tail.popleft().encoded)
 
+    def dropped(self, first: int) -> None:
+        """The journal keeps nothing before `first` any more."""
+        self.first = max(self.first, first)
+
     def after(self, seq: int, max_bytes: int) -> Sequence[Record] | LogGap | Behind:
         """What follows `seq` for a cursor: records of at most `max_bytes` together, but one at least.
 

@@ -12,7 +12,7 @@ knows nothing of sockets.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, ClassVar, TypeVar
@@ -261,7 +261,7 @@ class Session(Actor):
             memory,
             history=self._limits.history,
             new_epoch=node.ids.epoch,
-            read=self._read,
+            read=self._read_older,
             changed=self._note_activity,
         )
         self._keeper = keeper = RunKeeper(
@@ -388,8 +388,18 @@ class Session(Actor):
 
         self._ledger.when_durable(settled)
 
-    async def _read(self, after: int, max_bytes: int) -> Any:
+    async def _read(self, after: int, max_bytes: int) -> Sequence[Record]:
         return await self._node.journal.read(self.key.id, after, max_records=PAGE_RECORDS, max_bytes=max_bytes)
+
+    async def _read_older(self, after: int, max_bytes: int) -> Sequence[Record]:
+        """Read for a cursor that is behind what memory holds. What retention has dropped since is a gap to all."""
+        log = self._log
+        page = await self._read(after, max_bytes)
+        if not page:
+            log.dropped(log.tail_first)
+        elif page[0].seq > after + 1:
+            log.dropped(page[0].seq)
+        return page
 
     # -- the store ----------------------------------------------------------------------------------------------------
 

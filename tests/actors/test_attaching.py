@@ -142,6 +142,24 @@ async def test_a_reader_that_stands_still_delays_nobody_and_holds_nothing() -> N
         assert stuck.records == reader.records
 
 
+@pytest.mark.parametrize("left", [0, 40])
+async def test_what_was_dropped_while_nobody_wrote_is_a_gap(left: int) -> None:
+    """S10. Red if a cursor asks for ever for records that are gone since the last append, or skips them unsaid."""
+    async with open_world(limits=attrs.evolve(LIMITS, tail_records=5)) as world:
+        stuck = await world.connected()
+        stuck.pause()
+        await fill(world, 300, size=10)
+        records = world.journal._streams[stuck.key.id].records
+        while len(records) > left:  # by their age
+            records.popleft()
+        stuck.resume()
+        await world.settle()
+        kept = max(left, 5)
+        assert [record["seq"] for record in stuck.records] == list(range(301 - kept, 301))
+        assert sum(last - first + 1 for first, last in stuck.gaps) == 300 - kept
+        assert stuck.broken_rules == []
+
+
 async def test_a_devices_newer_connection_takes_the_place_of_the_older() -> None:
     """S8. Red if a device can pile up connections, or the older one is not told, or takes the place back."""
     async with open_world() as world:

@@ -36,9 +36,14 @@ async def test_a_killed_node_comes_back_with_what_it_has_shown(tmp_path: Path) -
             while peer.records[-1]["run"] != run or peer.records[-1]["type"] != "tool_executing":
                 await peer.receive()
             before, welcome = list(peer.records), peer.welcome
+            unused = await ticket(tmp_path, port_of(node), "ada")
             node.signal(signal.SIGKILL)
         await trio.to_thread.run_sync(node.wait)
     with node_process(tmp_path) as node:
+        peer = await Peer.connect(await trio.to_thread.run_sync(lambda: port_of(node)))
+        async with peer.stream:
+            await peer.send({"t": "hello", "ticket": unused, "device": "e" * 32, "client": "peer"})
+            assert await peer.closed() == 4302, "tickets are the node's own, and gone with it"
         start = {"epoch": welcome["epoch"], "seq": before[-1]["seq"]}
         async with client(node, tmp_path, start=start) as peer:
             assert (peer.welcome["mode"], peer.welcome["last_id"]) == ("replay", 2)
