@@ -169,9 +169,12 @@ async def test_the_end_of_an_asker_travels_over_all_hops(kinds: list[str], way: 
         # All of them are free again, and none but the killed one has failed.
         hops.refs.clear()
         expected = [way == "kill" and step == 0 for step in range(len(kinds))]
-        await until(lambda: len(system.tasks) == 0)
-        restarts = [actor.restarts for actor in system.statistics().actors if actor.path.startswith("system/all/")]
-        assert restarts == expected
+
+        def settled() -> bool:
+            members = [actor for actor in system.statistics().actors if actor.path.startswith("system/all/")]
+            return [actor.restarts for actor in members] == expected and not system.tasks
+
+        await until(settled)
         assert system.abandoned <= (way == "kill")
 
 
@@ -230,11 +233,15 @@ async def test_a_circle_through_all_kinds_is_named(kinds: list[str], closed: boo
             spec = ChildSpec(str(n), factories[kind])
             refs.append(await parent.ask_async(lambda actor, spec=spec: actor.spawn(spec)))
         if closed:
-            circle = "".join(f" -[tuple]-> system/all/{n}" for n in range(len(kinds)))
             with pytest.raises(AskCycle) as caught:
                 await refs[0].ask_async((0,))
-            last = f"system/all/{len(kinds) - 1}"
-            assert str(caught.value) == f"actors would wait for each other: {last}{circle}"
+            # A question from another thread may be worked on before its wait is noted: then that one comes last.
+            names = [f"system/all/{n}" for n in range(len(kinds))]
+            turned = [[*names[n:], *names[: n + 1]] for n in range(len(kinds))]
+            circles = [f"actors would wait for each other: {' -[tuple]-> '.join(way)}" for way in turned]
+            assert str(caught.value) in circles
+            if set(kinds) == {"trio"}:
+                assert str(caught.value) == circles[-1]
         else:
             assert await refs[0].ask_async((0,)) == tuple(range(len(kinds)))
         await until(lambda: not system.waits._targets)
