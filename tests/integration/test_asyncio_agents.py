@@ -140,10 +140,10 @@ async def test_many_of_them_share_one_loop() -> None:
 
         async def visit(user: str) -> None:
             peer = await guests.enter(user)
-            ends.append((await peer.end_of(await peer.ask("go", "steps")))["type"])
+            ends.append(await peer.end_of(await peer.ask("go", "steps")))
 
         async with trio.open_nursery() as nursery:
             for n in range(8):
                 nursery.start_soon(visit, f"user-{n}")
-        assert ends == ["agent_completed"] * 8
+        assert [end["type"] for end in ends] == ["agent_completed"] * 8, ends
         assert sum(thread.name == "board: asyncio" for thread in threading.enumerate()) == 1
