@@ -1,7 +1,8 @@
 """The actor kernel: actors, refs, mailboxes and supervisors on trio.
 
-General layout, bottom-up: `errors`, `deadletters`, `timers`, `waits` (who waits for whom) and `supervision` (what to do
-about a failure, as pure functions) stand alone; `reply` (futures), `mailbox`, `ref` and `cell` are the mechanism,
+General layout, bottom-up: `errors`, `tracebacks`, `deadletters`, `timers`, `waits` (who waits for whom) and
+`supervision` (what to do about a failure, as pure functions) stand alone; `reply` (futures), `mailbox`, `ref` and
+`cell` are the mechanism,
 `family` the children of a cell, `together` the restarts of siblings; `actor` is what authors subclass; `calls`,
 `bridge` and `threads` are for stock pykka actors, `asyncio_host` and `asyncio_actor` for asyncio code, `process_actor`
 and `process_child` for processes, `portal` is a way in for other programs; `system` runs it all; `started` is pykka's
@@ -35,8 +36,10 @@ from .reply import Reply, ReplyAddress, loop_of_this_thread
 from .supervision import Backoff, ChildSpec, Exit, ExitKind, Plan, Restart, Strategy, Supervision, decide
 from .system import ActorSystem, open_system
 from .timers import Timer, Timers
+from .tracebacks import TRACEBACKS, log_traceback
 
 __all__ = [
+    "TRACEBACKS",
     "Actor",
     "ActorExited",
     "ActorStatistics",
@@ -78,6 +81,7 @@ __all__ = [
     "cancelled",
     "decide",
     "in_trio",
+    "log_traceback",
     "loop_of_this_thread",
     "open_system",
 ]

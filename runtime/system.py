@@ -40,6 +40,7 @@ from .started import HOST, here
 from .supervision import ChildSpec, Restart
 from .threads import ThreadBridge
 from .timers import Timers
+from .tracebacks import log_traceback
 from .waits import Waits
 
 __all__ = ["ActorStatistics", "ActorSystem", "SystemStatistics", "open_system"]
@@ -278,11 +279,11 @@ class ActorSystem:
         self.call(then, result, error)
 
     def report(self, cell: Cell, error: BaseException) -> None:
-        """Log the failure of an actor. The traceback goes out at debug level: it can quote what users wrote."""
+        """Log the failure of an actor: by its type, as what an exception says can quote what users wrote."""
         # A kill is somebody's order, a user's cancel most of all, and whoever gave it says so: no news to look into.
         level = logging.DEBUG if isinstance(error, Killed) else logging.WARNING
         logger.log(level, "actor %s failed: %s", cell.path, type(error).__name__)
-        logger.debug("actor %s failed", cell.path, exc_info=error)
+        log_traceback(error, "actor %s failed", cell.path)
 
     def cell_gone(self) -> None:
         """A cell is gone for good."""

@@ -10,7 +10,6 @@ itself that was made in `__init__`) is handled too, by the same rules.
 
 from __future__ import annotations
 
-import logging
 import threading
 from typing import Any
 
@@ -22,11 +21,10 @@ from .bridge import Bridge
 from .calls import Call, at_work
 from .errors import Refusal
 from .mailbox import ActorStop
+from .tracebacks import log_traceback
 from .waits import Turn
 
 __all__ = ["ThreadBridge"]
-
-logger = logging.getLogger("callboard")
 
 
 class _Forsaken:
@@ -110,7 +108,7 @@ class ThreadBridge(Bridge):
                 if message.cancelled and isinstance(error, Exception):
                     # No failure (law A5). What blocks is interrupted by taking away what it waits for, and then raises
                     # anything: an ask that was given up, a socket that was closed.
-                    logger.debug("%s raised when nobody waited for it", self.actor_ref, exc_info=error)
+                    log_traceback(error, "%s raised when nobody waited for it", self.actor_ref)
                     self.report_done(message, None, error)
                     return
                 # Before the answer: when the next incarnation starts, this one has cleaned up.

@@ -39,7 +39,7 @@ from ..actors import (
     TicketRefused,
 )
 from ..actors import Result as CommandResult
-from ..runtime import MailboxFull, Refusal, Timer
+from ..runtime import MailboxFull, Refusal, Timer, log_traceback
 from .http import Upgrade
 from .outbox import LAGGING, Lagging, Outbox
 from .protocol import (
@@ -276,7 +276,7 @@ class Connection:
 
     def _crashed(self, error: Exception) -> None:
         logger.error("connection %s failed: %s", self.id, type(error).__name__)
-        logger.debug("connection %s failed", self.id, exc_info=error)
+        log_traceback(error, "connection %s failed", self.id)
         self._close(CloseCode.INTERNAL)
 
     def _close(self, code: CloseCode, reason: str = "") -> None:

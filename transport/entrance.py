@@ -11,6 +11,7 @@ import attrs
 import trio
 
 from ..actors import Limits
+from ..runtime import log_traceback
 from .errors import Problem
 from .forwarded import TrustedProxies
 from .hosts import CONNECT
@@ -86,9 +87,9 @@ class Entrance:
                         stream = trio.SSLStream(stream, tls(), server_side=True, https_compatible=True)
                     if await self._shake_hands(stream, peer):
                         await self._serve_http(stream, peer, self._crowded(number))
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - the fence
             logger.error("a connection from %s failed: %s", peer, type(error).__name__)
-            logger.debug("a connection from %s failed", peer, exc_info=error)
+            log_traceback(error, "a connection from %s failed", peer)
         finally:
             self.tcp -= 1
             await trio.aclose_forcefully(stream)

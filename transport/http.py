@@ -18,6 +18,7 @@ import h11
 import msgspec
 import trio
 
+from ..runtime import log_traceback
 from .errors import Problem
 from .streams import linger
 
@@ -147,10 +148,9 @@ async def serve_http(
             return None
         try:
             response = await handle(attrs.evolve(request, body=body))
-        except Exception as error:
-            # The fence: a handler's bug is this request's alone.
+        except Exception as error:  # noqa: BLE001 - the fence: a bug is this request's alone
             logger.error("%s %s failed: %s", request.method, request.path, type(error).__name__)
-            logger.debug("%s %s failed", request.method, request.path, exc_info=error)
+            log_traceback(error, "%s %s failed", request.method, request.path)
             response = problem_response(Problem(500, "Internal server error"))
         if not await _say(stream, connection, response, limits, with_body=request.method != "HEAD"):
             return None

@@ -105,7 +105,12 @@ class WebSocket(WebSocketConnection):
     async def _handle_ping_event(self, event: wsproto.events.Ping) -> None:
         # Nothing may follow a close; trio-websocket would answer, and fail, on a ping that crosses ours.
         if self._wsproto.state is ConnectionState.OPEN and self._control_taken():
-            await super()._handle_ping_event(event)
+            await self._send(event.response())  # trio-websocket would log what it says, too
+
+    async def _close_web_socket(self, code: int, reason: str | None = None) -> None:
+        # As trio-websocket has it, which would log the peer's own words.
+        self._close_reason = CloseReason(code, reason)
+        await self._send_channel.aclose()
 
     async def _handle_pong_event(self, event: wsproto.events.Pong) -> None:
         if self._control_taken():

@@ -13,6 +13,7 @@ from rich.logging import RichHandler
 from rich.markup import escape
 
 from ...actors import JournalRefused
+from ...runtime import TRACEBACKS
 from ..errors import ConfigError, ListenError
 
 __all__ = ["clock", "complain", "err", "out", "show_log"]
@@ -26,8 +27,11 @@ def clock() -> float:
     return time.time()
 
 
-def show_log(level: int) -> None:
-    """Show the node's log lines on standard error: styled on a terminal, plain in a file."""
+def show_log(level: int, *, tracebacks: bool = False) -> None:
+    """Show the node's log lines on standard error: styled on a terminal, plain in a file.
+
+    With `tracebacks` those at debug level say what exceptions say, too, which can quote what users wrote.
+    """
     handler: logging.Handler
     if err.is_terminal:
         handler = RichHandler(console=err, show_path=False, markup=False, log_time_format="%H:%M:%S")
@@ -38,6 +42,8 @@ def show_log(level: int) -> None:
     log = logging.getLogger("callboard")
     log.addHandler(handler)
     log.setLevel(level)
+    if tracebacks:
+        logging.getLogger(TRACEBACKS).setLevel(level)
 
 
 @contextmanager

@@ -81,7 +81,7 @@ def run_serve(config: Config, home: Path, *, verbose: bool) -> None:
         if note:
             out.print(f"[yellow]development mode[/], loopback only: {escape(note)}", soft_wrap=True)
 
-    show_log(logging.DEBUG if verbose else logging.INFO)
+    show_log(logging.DEBUG if verbose else logging.INFO, tracebacks=config.dev)
     serving = Serving(
         app=app,
         host=config.host,
