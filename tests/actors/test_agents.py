@@ -13,6 +13,7 @@ from callboard.actors import (
     Agent,
     AgentError,
     Event,
+    EventRefused,
     GrammarError,
     InvalidEvent,
     Message,
@@ -99,6 +100,121 @@ async def test_a_receipt_gives_the_position_once_it_is_durable() -> None:
         assert client.epoch is not None
         assert positions == [Position(client.epoch, seq) for seq in (2, 3, 4, 2)]
         assert client.records[-1]["type"] == "agent_completed"
+
+
+# S2
+@settings(max_examples=30)
+@given(st.lists(st.integers(1, 150), min_size=1, max_size=4), st.booleans())
+async def test_what_is_said_without_a_pause_keeps_its_order_and_its_receipts(bursts: list[int], slow: bool) -> None:
+    """Red if events that travel as one message are mixed up, or a receipt gives another event's position."""
+    positions: list[tuple[int, Position]] = []
+
+    class Bursts(Agent):
+        async def run(self, message: Message) -> None:
+            said = 0
+            for burst in bursts:
+                receipts = []
+                for _ in range(burst):
+                    said += 1
+                    receipts.append((said, await self.emit("x.n", {"n": said})))
+                positions.extend([(n, await receipt) for n, receipt in receipts[:: max(1, burst // 3)]])
+
+    async with open_world(agents={"it": Bursts}, delay_seconds=1.0 if slow else 0.0) as world:
+        client = await world.connected()
+        await client.say("go")
+        await trio.sleep(50)
+        history = await world.history("ada")
+    assert [record["data"]["n"] for record in history[1:-1]] == list(range(1, sum(bursts) + 1))
+    assert client.records == history
+    assert [position.seq for _, position in positions] == [n + 1 for n, _ in positions]
+
+
+async def test_a_burst_is_one_message_to_the_session() -> None:
+    """Red if each event of a burst costs a message and a turn of the session's."""
+
+    class Bursts(Agent):
+        async def run(self, message: Message) -> None:
+            before = handled()
+            for n in range(50):
+                await self.emit("x.n", {"n": n})
+            await (await self.emit("x.n", {"n": 50}))
+            counted.append(handled() - before)
+
+    counted: list[int] = []
+    async with open_world(agents={"it": Bursts}) as world:
+
+        def handled() -> int:
+            session = world.session("ada")
+            assert session is not None
+            return next(actor.handled for actor in world.system.statistics().actors if actor.path == session.path)
+
+        client = await world.connected()
+        await client.say("go")
+        await world.settle()
+    assert counted == [1]
+
+
+async def test_an_agent_that_speaks_without_end_lets_others_run() -> None:
+    """Red if `emit` never lets go of the loop, or only when there is no room any more."""
+    turns = 0
+
+    class Endless(Agent):
+        async def run(self, message: Message) -> None:
+            for n in range(1_000):
+                await self.emit("x.n", {"n": n})
+            turns_at_its_end.append(turns)
+
+    turns_at_its_end: list[int] = []
+    async with open_world(agents={"it": Endless}) as world:
+        client = await world.connected()
+        await client.say("go")
+        while not turns_at_its_end:
+            turns += 1
+            await trio.lowlevel.checkpoint()
+    assert turns_at_its_end[0] >= 10
+
+
+async def test_an_agent_that_speaks_without_end_is_cancelled() -> None:
+    """S9. Red if an agent that awaits nothing but `emit` goes on after its user has cancelled it."""
+    said = 0
+
+    class Endless(Agent):
+        async def run(self, message: Message) -> None:
+            nonlocal said
+            while True:
+                await self.emit("x.n", {"n": said})
+                said += 1
+
+    async with open_world(agents={"it": Endless}) as world:
+        client = await world.connected()
+        await client.say("go")
+        while said < 200:
+            await trio.lowlevel.checkpoint()
+        await client.command("cancel", {}, client.run_of(1))
+        await world.settle()
+        assert client.records[-1]["type"] == "agent_cancelled"
+        assert world.agents() == []
+
+
+async def test_of_a_burst_nothing_behind_what_is_refused_is_taken() -> None:
+    """S6. Red if the session records what follows an event that it refused, or takes back what came before."""
+    async with open_world() as world:
+        client = await world.connected()
+        await client.say("hang")
+        await world.settle()
+        run, session = client.run_of(1), world.session("ada")
+        assert session is not None
+
+        def event(n: int, type: str, **data: Any) -> Event:
+            return Event.make(f"{run}/{n}", type, run, data, max_bytes=10**6, max_depth=8)
+
+        out_of_place = event(6, "tool_completed", call="c", tool="t", ok=True, result=1, duration_ms=0)
+        burst = Publish(run, 5, event(5, "x.n"), out_of_place, event(7, "x.n"))
+        position = await session.ask_async(burst)
+        assert [position.seq] == burst.seqs
+        assert isinstance(burst.refused, EventRefused)
+        await world.settle()
+        assert [record["id"] for record in client.records if record["type"] == "x.n"] == [f"{run}/5"]
 
 
 async def test_to_stop_waiting_for_a_receipt_takes_nothing_back() -> None:

@@ -28,3 +28,9 @@ def test_frames_in_a_row_are_read_as_the_messages_they_were(texts: list[str]) ->
     frames = list(reader.received_frames())
     assert [frame.payload for frame in frames] == texts
     assert all(frame.message_finished for frame in frames)
+
+
+@given(st.lists(st.binary(max_size=70_000), max_size=4))
+def test_parts_make_the_frame_of_the_whole(parts: list[bytes]) -> None:
+    """Red if the length in front does not count all parts, or one is left out."""
+    assert text_frame(*parts) == text_frame(b"".join(parts))
