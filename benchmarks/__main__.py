@@ -5,10 +5,11 @@ from __future__ import annotations
 import rich_click as click
 
 from .delivery.command import command as delivery
+from .journal.command import command as journal
 from .kernel.command import command as kernel
 from .savina.command import command as savina
 
-SCENARIOS = (kernel, savina, delivery)
+SCENARIOS = (kernel, savina, delivery, journal)
 
 
 @click.group(chain=True, subcommand_metavar="NAME [OPTIONS] ...")

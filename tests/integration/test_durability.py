@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -31,10 +32,15 @@ async def board_on(journal: Any, **limits: Any) -> AsyncIterator[tuple[callboard
         yield board, guests
 
 
-async def publish(board: callboard.Board, start: int, end: int) -> None:
+async def publish(board: callboard.Board, start: int, end: int, *, size: int = 0) -> None:
     """Say so many things in ada's session."""
     for n in range(start, end):
-        assert (await board.publish("ada", "x.said", {"n": n})).seq == n
+        assert (await board.publish("ada", "x.said", {"n": n, "text": "x" * size})).seq == n
+
+
+def resident_bytes() -> int:
+    """The memory of this process."""
+    return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * resource.getpagesize()
 
 
 async def until_seq(peer: Peer, seq: int) -> None:
@@ -105,3 +111,21 @@ async def test_a_full_disk_is_told_and_nothing_is_lost(tmp_path: Path) -> None:
         started = [record for record in peer.records if record["type"] == "agent_started"]
         assert [record["data"]["input"] for record in started] == ["before", "now"]
         assert [record["seq"] for record in peer.records] == list(range(1, len(peer.records) + 1))
+
+
+async def test_clients_that_stopped_reading_cost_little_whatever_they_missed(tmp_path: Path) -> None:
+    """Red if what they have not read is kept in memory for them, or anybody waits for them."""  # S8 S13
+    many, records, size = 100, 2_500, 1_000
+    async with board_on(tmp_path / "journal.db", tail_records=64, connections_per_user=many + 1) as (board, guests):
+        stuck = [await guests.enter("ada", n, options={"receive_buffer": 4_096}) for n in range(1, many + 1)]
+        reader = await guests.enter("ada", many + 1)
+        before = resident_bytes()
+        await publish(board, 1, records + 1, size=size)
+        await until_seq(reader, records)
+        grown = resident_bytes() - before
+        # Of 250 megabytes that they have to read: a batch or two on its way to each, and as much for whatever else.
+        assert grown < many * 4 * board.limits.batch_bytes
+        assert (await board.report())["connections"]["waiting_bytes"] <= many * 2 * board.limits.batch_bytes
+        for peer in stuck[:3]:
+            await until_seq(peer, records)
+            assert [record["seq"] for record in peer.records] == list(range(1, records + 1))

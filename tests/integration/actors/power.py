@@ -7,6 +7,7 @@ synced; `cut` writes down what a disk may have kept: all that was synced, and an
 from __future__ import annotations
 
 import random
+import threading
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,9 @@ class _File(apsw.VFSFile):
 
     def xSync(self, flags: int) -> None:
         self._power.check("sync")
+        if self._power.held is not None:
+            self._power.waits.set()
+            assert self._power.held.wait(60)
         super().xSync(flags)
         self._power.disks[self._path] = _Disk(self._path.read_bytes())
 
@@ -70,6 +74,9 @@ class Power(apsw.VFS):
     def __init__(self) -> None:
         self.name = f"power{next(_names)}"
         self.failing: dict[str, type[apsw.Error]] = {}
+        self.held: threading.Event | None = None
+        """Syncs wait for it, after they have set `waits`."""
+        self.waits = threading.Event()
         self.disks: dict[Path, _Disk] = {}
         super().__init__(self.name, "")
 
