@@ -219,6 +219,8 @@ class Family:
         cell.when_gone(gone)
         if not told:  # else the order stands in its lane, which nothing bounds
             cell.control(cell.begin_stop)
+            if cell.scope is not None:
+                cell.system.waits.refuse_circles(cell)  # for what it waits for, if that waits for its end (law A10)
 
     def _cancel_restarts(self) -> None:
         """All children are to end: nobody comes back any more."""

@@ -181,9 +181,9 @@ class Mailbox:
             self.put(message, reply)
             await trio.lowlevel.cancel_shielded_checkpoint()
             return
-        edge = self.system.waits.begin(self, f"room for {type(message).__name__}")
+        sender = Sender((message, reply, copy_context() or None))
+        edge = self.system.waits.begin(self, f"room for {type(message).__name__}", sender.admitted.refuse)
         try:
-            sender = Sender((message, reply, copy_context() or None))
             self.stand_in_line(sender)
             if sender.admitted.done:
                 # Taken, or refused, at once: to be cancelled now would tell the caller otherwise.

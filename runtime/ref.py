@@ -237,7 +237,7 @@ class Ref(pykka.ActorRef[A]):
         waits = cell.system.waits
         reply: Reply[Any] = Reply(cell)
         # Before the question is in the mailbox: one that could not be answered is not asked.
-        edge = waits.begin(cell, message.__class__) if waits.handlers else None
+        edge = waits.begin(cell, message.__class__, reply.refuse) if waits.handlers else None
         try:
             if timeout_seconds is None:
                 cell.system.put_question(cell, message, reply)

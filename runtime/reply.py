@@ -221,7 +221,7 @@ class Reply(pykka.Future[T]):
             return await self.wait_from_afar()
         waits = self.target.system.waits
         try:
-            edge = waits.begin(self.target, self.what)
+            edge = waits.begin(self.target, self.what, self._refuse_the_only_one)
         except AskCycle:
             if not self._waiters:
                 self.abandon()
@@ -230,6 +230,11 @@ class Reply(pykka.Future[T]):
             return await self.park()
         finally:
             waits.end(edge)
+
+    def _refuse_the_only_one(self, error: BaseException) -> None:
+        # Another one that waits is in no circle, and may still get its answer.
+        if len(self._waiters) == 1:
+            self.refuse(error)
 
     async def wait_from_afar(self) -> T:
         """`wait` on another thread than the target's: the circle is looked for there, and refuses the reply."""

@@ -140,6 +140,8 @@ class Together:
             cell.control(cell.begin_stop)
         elif not child.stopping:
             cell.bring_down()
+        if cell.scope is not None:
+            cell.system.waits.refuse_circles(cell)  # it may wait for one that is restarted with it (law A10)
 
     def _cancel_backoff(self) -> None:
         if self._backoff is not None:

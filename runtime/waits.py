@@ -39,6 +39,9 @@ Edge = tuple[Waiting, object]
 What = type | str
 """What a wait is for: the type of the message asked, or words."""
 
+Refuse = Callable[[AskCycle], None]
+"""Ends a wait: whoever waits gets the exception."""
+
 
 class Turn:
     """A handler at work on another thread, as long as it is at work.
@@ -78,12 +81,12 @@ class Turn:
 
     # On the trio thread, in the order in which the other loop asked for it.
 
-    def wait_begins(self, key: object, target: Waiting, what: What, refuse: Callable[[AskCycle], None]) -> None:
+    def wait_begins(self, key: object, target: Waiting, what: What, refuse: Refuse) -> None:
         """Note a wait; `refuse` is called if it would close a circle."""
         if self.over:
             return
         try:
-            self.edges[key] = self.waits.note(self.cell, target, what)
+            self.edges[key] = self.waits.note(self.cell, target, what, refuse)
         except AskCycle as circle:
             refuse(circle)
 
@@ -105,7 +108,7 @@ class Target(Waiting, Protocol):
 
 
 @contextmanager
-def waiting(target: Target, what: What, refuse: Callable[[AskCycle], None]) -> Iterator[None]:
+def waiting(target: Target, what: What, refuse: Refuse) -> Iterator[None]:
     """Note a wait of the running turn, if this is one, while the block runs; on any thread but the target's.
 
     It is noted on the trio thread, soon; `refuse` is called there if it would close a circle.
@@ -130,7 +133,7 @@ class Waits:
 
     def __init__(self) -> None:
         self._thread_id = threading.get_ident()
-        self._targets: dict[Waiting, dict[object, tuple[Waiting, What]]] = {}
+        self._targets: dict[Waiting, dict[object, tuple[Waiting, What, Refuse | None]]] = {}
         self.handlers: dict[trio.lowlevel.Task, Waiting] = {}
         """The tasks in which actors' coroutines run, and whose they are."""
 
@@ -144,28 +147,45 @@ class Waits:
         return waits
 
     @trio.lowlevel.enable_ki_protection
-    def begin(self, target: Waiting, what: What) -> Edge | None:
-        """Note that the actor of the current task, if it is one, waits for `target`.
+    def begin(self, target: Waiting, what: What, refuse: Refuse | None = None) -> Edge | None:
+        """Note that the actor of the current task, if it is one, waits for `target`; `refuse` is for `refuse_circles`.
 
         Raises:
             AskCycle: that would close a circle; the message names it.
         """
         asker = self._current()
-        return None if asker is None else self.note(asker, target, what)
+        return None if asker is None else self.note(asker, target, what, refuse)
 
-    def note(self, asker: Waiting, target: Waiting, what: What) -> Edge:
+    def note(self, asker: Waiting, target: Waiting, what: What, refuse: Refuse | None) -> Edge:
         """Note that `asker` waits for `target`. Trio thread only.
 
         Raises:
             AskCycle: that would close a circle; the message names it.
         """
-        way = self._way(target, asker)
-        if way is not None:
-            circle = "".join(f" -[{_words(what)}]-> {cell.path}" for what, cell in ((what, target), *way))
-            raise AskCycle(f"actors would wait for each other: {asker.path}{circle}")
+        circle = self._circle(asker, target, what)
+        if circle is not None:
+            raise circle
         key = object()
-        self._targets.setdefault(asker, {})[key] = (target, what)
+        self._targets.setdefault(asker, {})[key] = (target, what, refuse)
         return (asker, key)
+
+    def refuse_circles(self, asker: Waiting) -> None:
+        """End the waits of `asker` that have become part of a circle.
+
+        The end of an actor is the one thing for which others wait without asking: its supervisor that stops, or a
+        sibling that is to be restarted with it. What it waits for from one of those can never come.
+        """
+        for target, what, refuse in tuple(self._targets.get(asker, {}).values()):
+            if refuse is not None and (circle := self._circle(asker, target, what)) is not None:
+                refuse(circle)
+
+    def _circle(self, asker: Waiting, target: Waiting, what: What) -> AskCycle | None:
+        """The circle that a wait closes, if it does."""
+        way = self._way(target, asker)
+        if way is None:
+            return None
+        circle = "".join(f" -[{_words(what)}]-> {cell.path}" for what, cell in ((what, target), *way))
+        return AskCycle(f"actors would wait for each other: {asker.path}{circle}")
 
     @trio.lowlevel.enable_ki_protection
     def end(self, edge: Edge | None) -> None:
@@ -203,9 +223,9 @@ class Waits:
                     way.append((step[0], cell))
                     cell = step[1]
                 return way[::-1]
-            for target, what in (
+            for target, what, _ in (
                 *self._targets.get(cell, {}).values(),
-                *((child, "its end") for child in cell.stops_after()),
+                *((child, "its end", None) for child in cell.stops_after()),
             ):
                 if target not in before:
                     before[target] = (what, cell)

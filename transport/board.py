@@ -506,7 +506,7 @@ async def open_board(
     try:
         if not isinstance(own_journal, Journal):
             own_journal = await _journal(own_journal, durability, limits, ids, wall_clock)
-        async with open_system("board", slow_seconds=slow_seconds, slice_clock=slice_clock) as system:
+        async with open_system("board", slow_seconds=slow_seconds, slice_clock=slice_clock, rng=rng) as system:
             node = await Node.start(system, app, own_journal, limits, ids, lambda: int(wall_clock() * 1000), runs)
             board = Board(system, node, own_journal, limits, ids, authenticator, names, wall_clock, runs, rng)
             if authenticator is not None:

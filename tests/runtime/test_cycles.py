@@ -8,7 +8,7 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from callboard.runtime import Actor, AskCycle, ChildSpec, Ref, Supervision, open_system
+from callboard.runtime import Actor, AskCycle, ChildSpec, Ref, Strategy, Supervision, open_system
 from callboard.runtime.testing import frozen_clock, settle
 from tests.runtime.kit import Parent, Worker, spawn_child
 
@@ -235,3 +235,72 @@ async def test_an_ask_that_would_close_a_circle_is_not_delivered() -> None:
         await settle(system)
         assert handled == []
         assert set(system.statistics().dead_letters.values()) == {0}
+
+
+# A10
+@given(
+    way=st.sampled_from(["ask", "future", "send", "through another"]),
+    end=st.sampled_from(["stop", "crash", "sibling"]),
+    catches=st.booleans(),
+)
+async def test_a_wait_that_becomes_a_circle_ends_in_that_moment(way: str, end: str, catches: bool) -> None:
+    """Who waits for its supervisor, or a sibling, when that comes to wait for its end: told at once.
+
+    One that catches the error can end in order.
+    """
+    log: list[Any] = []
+
+    class Narrow(Worker):
+        mailbox_capacity = 1
+
+    async def run(worker: Worker) -> None:
+        try:
+            if way == "ask":
+                await target.ask_async("question")
+            elif way == "future":
+                await target.ask("question", block=False)
+            elif way == "send":
+                await target.send("fills it")
+                await target.send("waits for room")
+            else:
+                await other.ask_async(lambda _: target.ask_async("question"))
+        except AskCycle as error:
+            log.append((trio.current_time(), str(error)))
+            if not catches:
+                raise
+
+    async def busy(worker: Worker) -> None:
+        await trio.sleep(3)
+        if end != "stop":
+            raise ValueError("crash")
+
+    class Nest(Narrow):
+        supervision = Supervision(Strategy.ONE_FOR_ALL)
+
+    async with open_system() as system:
+        other = await system.spawn(Worker, id="other")
+        nest = await system.spawn(Nest, id="nest", stop_seconds=1_000)
+        specs = [ChildSpec("elder", Narrow, stop_seconds=500), ChildSpec("asking", Worker, stop_seconds=500)]
+        elder, asking = await nest.ask_async(lambda nest: [nest.start_child(spec) for spec in specs])
+        target = elder if end == "sibling" else nest
+        target.tell(busy)
+        await settle(system)
+        asking.tell(run)
+        await settle(system)
+        if end == "stop":
+            nest._cell.control(nest._cell.begin_stop)
+        await trio.sleep(3)
+        await settle(system)
+        ((when, said),) = log
+        assert when == 3
+        steps = {
+            "send": "-[room for str]->",
+            "through another": "-[function]-> system/other -[str]->",
+        }
+        circle = f"system/nest/asking {steps.get(way, '-[str]->')} {target.path} -[its end]-> system/nest/asking"
+        assert said == f"actors would wait for each other: {circle}"
+        if end == "stop":
+            assert not nest.is_alive()
+        else:
+            # The crashed one is back, and so is whoever was restarted with it.
+            assert await target.ask_async(lambda worker: worker.restarts) == 1
