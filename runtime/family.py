@@ -91,7 +91,11 @@ class Family:
     def child_down(self, cell: Cell) -> None:
         """A child that was brought down can be started again; called by its cell."""
         assert self._together is not None
-        self._together.ended(self.children[cell.id])
+        child = self.children[cell.id]
+        if child.up_since is not None and trio.current_time() - child.up_since >= self._supervision.period_seconds:
+            child.failures = 0  # it ran long enough: should its next start fail, that is the first of a new row
+        child.up_since = None
+        self._together.ended(child)
 
     def child_up(self, cell: Cell) -> None:
         """The `on_start` of a restarted child has run; called by its cell."""

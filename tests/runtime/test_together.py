@@ -143,7 +143,9 @@ class Model:
         """Its end by order; when that is."""
         member = self.members[name]
         self.up.discard(name)
-        self.up_since.pop(name, None)
+        up_since = self.up_since.pop(name, None)
+        if up_since is not None and told - up_since >= self.supervision.period_seconds:
+            self.failures[name] = 0
         if member.restart is Restart.TEMPORARY:
             del self.members[name]
         limit = told + member.deadline
