@@ -23,6 +23,7 @@ MODULES = {
 
 CASES = {
     "tell": (Case("tell", "messages", "999 tells and an ask, again and again, to one actor"), 500_000),
+    "tell_context": (Case("tell, context", "messages", "as tell, with a context variable set"), 500_000),
     "tell_100": (Case("tell 100", "messages", "the same to 100 actors in turn"), 500_000),
     "ask": (Case("ask", "asks", "one after the other"), 50_000),
     "ring": (Case("ring", "hops", "one message round 503 actors"), 200_000),
@@ -58,6 +59,8 @@ def trials(settings: Settings, names: tuple[str, ...] = ()) -> list[Trial]:
     for name in names or CASES:
         for collector in settings.collectors:
             found += [_trial(settings, name, contender, module, collector) for contender, module in MODULES.items()]
+        if name == "tell_context":
+            continue  # Erlang has no such thing
         case, size = CASES[name]
         size = int(size * QUICK) if settings.quick else size * (erlang.TIMES if case.rate else 1)
         measure = partial(erlang.measure, name, size, settings.deadline_seconds)

@@ -7,9 +7,9 @@ import gc
 from typing import Any
 
 from ..samples import Sample, Stopwatch, resident_kib
-from .workload import BATCH, CAPACITY, CROWD, RING, TELLS, check, split
+from .workload import BATCH, CAPACITY, CROWD, RING, TELLS, check, set_context, split
 
-__all__ = ["ask", "fan_out", "memory", "ring", "spawn_stop", "tell", "tell_100"]
+__all__ = ["ask", "fan_out", "memory", "ring", "spawn_stop", "tell", "tell_100", "tell_context"]
 
 STOP = object()
 
@@ -132,6 +132,11 @@ def tell_100(size: int) -> Sample:
         return sample
 
     return asyncio.run(main())
+
+
+def tell_context(size: int) -> Sample:
+    set_context()
+    return tell(size)
 
 
 def ask(size: int) -> Sample:

@@ -13,9 +13,9 @@ import trio.testing
 from callboard.runtime import Actor, ActorSystem, ChildSpec, Ref, open_system
 
 from ..samples import Sample, Stopwatch, resident_kib
-from .workload import BATCH, CROWD, RING, TELLS, check, split
+from .workload import BATCH, CROWD, RING, TELLS, check, set_context, split
 
-__all__ = ["ask", "fan_out", "memory", "ring", "spawn_stop", "tell", "tell_100"]
+__all__ = ["ask", "fan_out", "memory", "ring", "spawn_stop", "tell", "tell_100", "tell_context"]
 
 
 class Counter(Actor):
@@ -129,6 +129,11 @@ def tell_100(size: int) -> Sample:
         return sample
 
     return in_system(body)
+
+
+def tell_context(size: int) -> Sample:
+    set_context()
+    return tell(size)
 
 
 def ask(size: int) -> Sample:

@@ -9,9 +9,9 @@ from typing import Any
 import pykka
 
 from ..samples import Sample, Stopwatch, resident_kib
-from .workload import BATCH, CROWD, RING, TELLS, check, split
+from .workload import BATCH, CROWD, RING, TELLS, check, set_context, split
 
-__all__ = ["ask", "fan_out", "memory", "ring", "spawn_stop", "tell", "tell_100"]
+__all__ = ["ask", "fan_out", "memory", "ring", "spawn_stop", "tell", "tell_100", "tell_context"]
 
 
 class Counter(pykka.ThreadingActor):
@@ -92,6 +92,11 @@ def tell_100(size: int) -> Sample:
     check(split(size, (TELLS + 1) * CROWD) * (TELLS + 1) * CROWD, count)
     stop(*counters)
     return sample
+
+
+def tell_context(size: int) -> Sample:
+    set_context()
+    return tell(size)
 
 
 def ask(size: int) -> Sample:

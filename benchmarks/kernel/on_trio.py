@@ -14,9 +14,9 @@ import trio
 import trio.testing
 
 from ..samples import Sample, Stopwatch, resident_kib
-from .workload import BATCH, CAPACITY, CROWD, RING, TELLS, check, split
+from .workload import BATCH, CAPACITY, CROWD, RING, TELLS, check, set_context, split
 
-__all__ = ["ask", "fan_out", "memory", "ring", "spawn_stop", "tell", "tell_100"]
+__all__ = ["ask", "fan_out", "memory", "ring", "spawn_stop", "tell", "tell_100", "tell_context"]
 
 
 class Answer:
@@ -152,6 +152,11 @@ def tell_100(size: int) -> Sample:
         return sample
 
     return in_nursery(body)
+
+
+def tell_context(size: int) -> Sample:
+    set_context()
+    return tell(size)
 
 
 def ask(size: int) -> Sample:

@@ -12,6 +12,7 @@ from benchmarks.worker import measure_here
 
 COUNTED = {
     "tell": (2_500, 2_000),  # whole windows of 1,000
+    "tell_context": (2_500, 2_000),
     "tell_100": (1, 100_000),
     "ask": (20, 20),
     "ring": (600, 600),

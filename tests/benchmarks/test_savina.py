@@ -59,6 +59,8 @@ def test_erlang_does_the_same_or_says_what_to_install() -> None:
     for name, (size, counted) in COUNTED.items():
         assert erlang.measure(name, size, 60).count == counted
     for name, (case, _) in CASES.items():
+        if name == "tell_context":
+            continue  # nothing that Erlang knows
         sample = erlang.measure(name, 1_000, 60)
         assert sample.count == {"tell_100": 100_000}.get(name, 1_000)
         assert (sample.value is None) == case.rate
