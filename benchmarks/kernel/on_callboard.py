@@ -8,7 +8,6 @@ from functools import partial
 from typing import Any
 
 import trio
-import trio.testing
 
 from callboard.runtime import Actor, ActorSystem, ChildSpec, Ref, open_system
 
@@ -199,7 +198,6 @@ def memory(size: int) -> Sample:
         watch = Stopwatch()
         for number in range(size):
             refs[number] = await system.spawn(Counter, id=f"{number}")
-        await trio.testing.wait_all_tasks_blocked()
         return watch.sample(size, (resident_kib() - before) / size)
 
     return in_system(body)

@@ -11,7 +11,6 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import trio
-import trio.testing
 
 from ..samples import Sample, Stopwatch, resident_kib
 from .workload import BATCH, CAPACITY, CROWD, RING, TELLS, check, set_context, split
@@ -225,7 +224,7 @@ def memory(size: int) -> Sample:
         watch = Stopwatch()
         for number in range(size):
             actors[number] = Counter(nursery)
-        await trio.testing.wait_all_tasks_blocked()
+        await trio.lowlevel.checkpoint()  # each has started
         return watch.sample(size, (resident_kib() - before) / size)
 
     return in_nursery(body)
