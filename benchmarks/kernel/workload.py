@@ -6,8 +6,8 @@ pykka's inbox has none. With 100 actors the sender takes them in turn for each m
 once it has been handled.
 
 *tell, context*: as *tell*, by a sender who has set a context variable, as tracing and structured logs do.
-callboard runs the handler in a copy of that context; none of the others carries it. (To import `trio.testing` sets one of
-`decimal`'s, so no workload does, or *tell* would be this case.)
+callboard runs the handler in a copy of that context; none of the others carries it. (Importing `trio.testing` sets one,
+so no workload does that, or *tell* would be this case.)
 
 *ask*: one after the other, each waits for the answer.
 
