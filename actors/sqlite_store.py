@@ -123,6 +123,8 @@ class SqliteStore:
         """Forget what was opened and appended since `begin`, which may not have come far."""
         self._chunks.clear()
         self._streams.clear()
+        # Who has too much is noted again with the next append. To try on at once would find the disk as full as now.
+        self._due.clear()
         if self._db.in_transaction:  # some failures have rolled back already
             self._run("ROLLBACK")
 

@@ -21,6 +21,7 @@ from .actors import (
     CommandRefused,
     Exchange,
     Journal,
+    JournalRefused,
     Limits,
     MemoryJournal,
     Message,
@@ -28,6 +29,7 @@ from .actors import (
     Receipt,
     Session,
     SessionKey,
+    SqliteJournal,
 )
 from .runtime import Actor, ActorExited, AsyncioActor, ProcessActor, Ref, Refusal
 from .transport import (
@@ -64,6 +66,7 @@ __all__ = [
     "ConfigError",
     "Exchange",
     "Journal",
+    "JournalRefused",
     "Limits",
     "MemoryJournal",
     "Message",
@@ -75,6 +78,7 @@ __all__ = [
     "Session",
     "SessionClosed",
     "SessionKey",
+    "SqliteJournal",
     "ThreadedBoard",
     "TicketDenied",
     "TokenRefused",

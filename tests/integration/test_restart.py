@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -60,3 +62,20 @@ async def test_a_killed_node_comes_back_with_what_it_has_shown(tmp_path: Path) -
             while len(peer.records) < len(before + after):
                 await peer.receive()
             assert peer.records == before + after
+
+
+def test_a_second_node_on_the_same_journal_does_not_start(tmp_path: Path) -> None:
+    """Red if two nodes write one file, or the second one shows a traceback; nor is a user forgotten meanwhile."""
+    with node_process(tmp_path) as node:
+        assert node.url
+        with node_process(tmp_path) as second:
+            second.wait_line(
+                r"^callboard: \S+/callboard.db is in use by another node; each needs a journal of its own$"
+            )
+            assert second.wait() == 1
+            assert not [line for line in second.lines if "Traceback" in line or "serves" in line]
+        path = str(tmp_path / "callboard" / "callboard.db")
+        command = [sys.executable, "-m", "callboard", "forget", "--user", "ada", "--journal", path]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 1
+        assert "Stop that node first" in done.stderr

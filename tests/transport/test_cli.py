@@ -7,10 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import trio
 from click.testing import CliRunner, Result
 from joserfc import jwt
 from joserfc.jwk import OctKey
 
+import callboard
 from callboard.transport import ConfigError
 from callboard.transport.cli import main
 from callboard.transport.cli.apps import load_app
@@ -130,3 +132,23 @@ def test_an_app_is_looked_up_in_the_current_folder_first(here: Path) -> None:
         load_app("platform_d:board")
     with pytest.raises(ConfigError, match="platform_e"):
         load_app("platform_e:board")
+
+
+def test_a_user_is_forgotten(here: Path) -> None:
+    """Says how much was erased, and where; exit code 1 when there was nothing, as for a name that is mistyped."""
+
+    async def talk() -> None:
+        async with callboard.open(agents={"a": callboard.Agent}, journal=here / "callboard.db") as board:
+            await board.publish("ada", "x.said", {})
+            await board.publish("ada", "x.said", {}, session="notes")
+
+    missing = run("forget", "--user", "ada", "--journal", "callboard.db")
+    assert (missing.exit_code, missing.stderr) == (1, f"callboard: there is no journal {here / 'callboard.db'}\n")
+    trio.run(talk)
+    other = run("forget", "--user", "adam", "--journal", "callboard.db")
+    assert (other.exit_code, other.stdout) == (1, "")
+    assert "has no session of 'adam'" in other.stderr
+    done = run("forget", "--user", "ada", CALLBOARD_JOURNAL=str(here / "callboard.db"))
+    assert (done.exit_code, done.stderr) == (0, "")
+    assert done.stdout == f"forgot 2 sessions of ada: nothing of them is left in {here / 'callboard.db'}\n"
+    assert run("forget", "--user", "ada", "--journal", ":memory:").exit_code == 1

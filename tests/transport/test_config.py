@@ -13,7 +13,7 @@ import pytest
 
 import callboard
 from callboard.transport import ConfigError
-from callboard.transport.config import Config, dev_key, load_config
+from callboard.transport.config import Config, dev_key, journal_path, load_config
 
 KEY = "0123456789abcdef" * 4
 
@@ -213,3 +213,32 @@ def test_a_development_key_that_cannot_be_kept(here: Path) -> None:
     (here / "file").write_text("", encoding="ascii")
     with pytest.raises(ConfigError, match="cannot be used"):
         dev_key(here / "file", os.urandom)
+
+
+def test_where_the_journal_is(here: Path) -> None:
+    """Beside the settings file that names it, where a flag says, in memory, or else in the folder of the node's own."""
+    home = here / "home"
+    Path("elsewhere").mkdir()
+    settings = Path("elsewhere/callboard.toml")
+    settings.write_text('app = "a:b"\njournal = "data.db"\ndurability = "power"\n', encoding="utf-8")
+    config = load_config({}, {}, settings)
+    assert journal_path(config.journal, home, "callboard.db") == here / "elsewhere" / "data.db"
+    assert config.durability == "power"
+    config = load_config({"journal": "x.db"}, {"CALLBOARD_JOURNAL": "y.db"}, settings)
+    assert journal_path(config.journal, home, "callboard.db") == here / "x.db"
+    config = load_config({}, {"CALLBOARD_JOURNAL": ":memory:", "CALLBOARD_DURABILITY": "process"}, settings)
+    assert (journal_path(config.journal, home, "callboard.db"), config.durability) == (None, "process")
+    assert not home.exists()
+    assert journal_path(load(app="a:b").journal, home, "callboard.db") == home / "callboard.db"
+    assert home.is_dir()
+
+
+def test_a_journal_that_is_no_place_is_refused(here: Path) -> None:
+    """Each with the value and what is allowed."""
+    with pytest.raises(ConfigError, match=r"durability is 'disk'; allowed are process and power"):
+        load(app="a:b", durability="disk")
+    with pytest.raises(ConfigError, match=r"journal is ''; it has to be a path, or :memory:"):
+        journal_path("", here, "callboard.db")
+    write_key("file")
+    with pytest.raises(ConfigError, match="cannot be made"):
+        journal_path(None, here / "file" / "home", "callboard.db")

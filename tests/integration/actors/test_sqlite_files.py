@@ -21,7 +21,8 @@ from callboard.actors import (
     Snapshot,
     StoreUnavailable,
 )
-from callboard.actors.sqlite_schema import APPLICATION_ID, SCHEMA, VERSION_1
+from callboard.actors.sqlite_schema import APPLICATION_ID, SCHEMA, VERSION_1, SqliteFile
+from callboard.actors.sqlite_store import Retention, SqliteStore
 from tests.actors.journal_contract import ADA, BOB, all_records, appended, first_is, record, run_record, same
 from tests.integration.actors.power import Power
 from tests.integration.actors.sqlite_files import opened
@@ -237,6 +238,36 @@ async def test_reads_that_fail_are_told_and_come_back(tmp_path: Path) -> None:
             await all_records(journal, ADA)
         power.failing.clear()
         assert len(await all_records(journal, ADA)) == 1
+
+
+def test_retention_does_not_try_for_ever(tmp_path: Path) -> None:
+    """S13. Red if a disk that takes nothing keeps the writer busy with what could be dropped, or nothing ever goes."""
+    power = Power()
+    file = SqliteFile(tmp_path / "journal.db", power.name)
+    store = SqliteStore(file.connection, Retention(records=2, bytes=10**9, ms=10**9), lambda: 1_000_000)
+    store.enter("boot", "process")
+    store.begin()
+    token = store.open(ADA, "0" * 16).token
+    for seq in range(1, 6):
+        assert store.append(token, seq, Batch((record(seq),))) == Appended(1)
+    store.commit()
+    assert store.retention_due
+    power.failing["write"] = apsw.FullError
+    with pytest.raises(apsw.FullError):
+        store.retain()
+    store.roll_back()
+    assert not store.retention_due
+    power.failing.clear()
+    store.begin()
+    assert store.append(token, 6, Batch((record(6),))) == Appended(1)
+    store.commit()
+    assert store.retention_due
+    store.retain()
+    assert not store.retention_due
+    store.begin()
+    assert store.append(token, 7, Batch((record(7),))) == Appended(5)
+    store.commit()
+    file.close()
 
 
 async def test_what_waits_for_the_disk_is_bounded(tmp_path: Path) -> None:
