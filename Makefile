@@ -41,8 +41,13 @@ check: $(VENV)/.installed-dev ## formatting, lint, types and layers
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
 
-check-long: $(VENV)/.installed-dev ## the tests that take minutes or a quiet machine
+check-long: $(VENV)/.installed-fuzz ## the tests that take minutes or a quiet machine
 	@$(BIN)/python -m pytest -m long $(ARGS)
+
+$(VENV)/.installed-fuzz: $(VENV)/.installed-dev
+	@echo 'callboard: installing what the long tests need besides'
+	@$(PIP_INSTALL) --editable '.[fuzz]'
+	@touch $@
 
 clean: ## remove the virtual environment, caches and built files
 	@rm -rf $(VENV) build dist src/callboard.egg-info .coverage htmlcov

@@ -185,14 +185,20 @@ def _read_file(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
+        # Not only TOMLDecodeError: text that is no UTF-8, and integers of more digits than Python reads.
         raise ConfigError(f"{path} is no TOML: {error}") from None
+    except RecursionError:
+        raise ConfigError(f"{path} is nested too deep") from None
     limits = content.pop("limits", {})
     if not isinstance(limits, dict):
         raise ConfigError(f"`limits` in {path} has to be a table")
     for name in content:
         if name not in SETTINGS:
             raise ConfigError(f"{path} has the unknown setting {name!r}; there are {', '.join(SETTINGS)} and [limits]")
+        if "\0" in str(content[name]):
+            # Nothing can be called so, and the system's calls do not raise OSError for it.
+            raise ConfigError(f"{name} in {path} is {content[name]!r:.80}; a NUL cannot be part of it")
     return content, limits
 
 
