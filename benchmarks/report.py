@@ -85,16 +85,16 @@ def figure(value: float) -> str:
 
 
 def show(run: Run, console: Console) -> None:
-    """Print the table."""
-    table = Table(title=run.scenario.title, title_justify="left", caption_justify="left", caption=_caption(run))
-    for column in ("case", "contender", "unit"):
-        table.add_column(column)
-    for column in ("median", "spread", "callboard is better by"):
-        table.add_column(column, justify="right")
+    """Print the table. A unit that all cases share stands in its title."""
     found = summaries(run)
+    units = {summary.unit for summary in found}
+    title = f"{run.scenario.title} ({units.pop()})" if len(units) == 1 else run.scenario.title
+    table = Table(title=title, title_justify="left", caption_justify="left", caption=_caption(run))
+    for column in ("case", "contender", *(("unit",) if units else ()), "median", "spread"):
+        table.add_column(column, justify="right" if column in ("median", "spread") else "left", no_wrap=True)
     details = list(dict.fromkeys(name for summary in found for name in summary.details))
-    for name in details:
-        table.add_column(name, justify="right")
+    for column in ("callboard is better by", *details):
+        table.add_column(column, justify="right", min_width=max(map(len, column.split())))
     case = None
     for summary in found:
         name = summary.trial.case.name
@@ -108,7 +108,7 @@ def show(run: Run, console: Console) -> None:
         table.add_row(
             name if name != case else "",
             summary.trial.contender.name,
-            summary.unit,
+            *((summary.unit,) if units else ()),
             figure(summary.median),
             f"{summary.spread:.0%}" if len(summary.values) > 1 else "",
             ratio,
@@ -142,7 +142,10 @@ def draw(run: Run, folder: Path) -> list[Path]:
     colours = {name: PEER_COLOURS[index % len(PEER_COLOURS)] for index, name in enumerate(peers)} | {OURS: "#c8452d"}
     columns = min(3, len(cases)) or 1
     rows = -(-len(cases) // columns) or 1
-    picture, panels = pyplot.subplots(rows, columns, figsize=(4.6 * columns, 2.4 * rows + 1.2), squeeze=False)
+    height = max(2.4, 0.28 * len(names) + 0.9)
+    picture, panels = pyplot.subplots(
+        rows, columns, figsize=(max(4.6 * columns, 9.2), height * rows + 1.2), squeeze=False
+    )
     for panel in panels.flat[len(cases) :]:
         panel.set_visible(False)
     for panel, case in zip(panels.flat, cases, strict=False):
@@ -167,7 +170,7 @@ def draw(run: Run, folder: Path) -> list[Path]:
     title = run.scenario.title + (" (a quick run: its figures mean nothing)" if run.quick else "")
     picture.suptitle(title, fontsize=12, x=0.01, ha="left")
     picture.text(0.01, 0.005, _wrapped(_caption(run)), fontsize=6, va="bottom", color="#555555")
-    picture.tight_layout(rect=(0, 0.55 / (2.4 * rows + 1.2), 1, 1))
+    picture.tight_layout(rect=(0, 0.55 / (height * rows + 1.2), 1, 1))
     files = []
     for suffix in ("png", "svg"):
         files.append(folder / f"{run.scenario.name}.{suffix}")

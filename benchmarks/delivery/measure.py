@@ -58,7 +58,7 @@ def measure(server: Server, task: Task, deadline_seconds: float) -> Sample:
             # The clock stops when the last client has its last event.
             cpu = _cpu_seconds(serving.pid) - before
     details = {
-        "events/message": report["events"] / report["messages"],
+        "events a message": report["events"] / report["messages"],
         "load CPU %": 100 * report["cpu_seconds"] / report["seconds"],
     }
     return Sample(report["events"], report["seconds"], cpu, details=details)
