@@ -88,6 +88,8 @@ class Limits:
     """A request's head; what trio-websocket and h11 take."""
     body_bytes: int = _positive(16_384)
     """A request's body; the largest request of the API is far smaller."""
+    requests_per_s: float = _positive(10.0)
+    """HTTP requests of one user's tokens in the long run, ten times as many at once: some read from the journal."""
     hello_seconds: float = _positive(5.0)
     """From the upgrade to the `hello`."""
     heartbeat_seconds: float = _positive(25.0)

@@ -51,6 +51,9 @@ class ApiBoard(Protocol):
     def origin_allowed(self, origin: str | None) -> bool:
         """Whether a page of this origin may ask."""
 
+    def may_ask(self, user: str) -> bool:
+        """Count a request of a user; False when the user sends too many."""
+
     def websocket_url(self, host: str, secure: bool) -> str:
         """Where a client that asked this host connects to; `secure` if it asked by TLS."""
 
@@ -139,10 +142,14 @@ class Api:
             detail = "send `Authorization: Bearer <token>`"
             raise Problem(401, "Unauthorized", detail, (("www-authenticate", "Bearer"),))
         try:
-            return self._board.authenticator.verify(token.strip())
+            identity = self._board.authenticator.verify(token.strip())
         except TokenRefused as error:
             challenge = (("www-authenticate", 'Bearer error="invalid_token"'),)
             raise Problem(401, "Unauthorized", str(error), challenge) from None
+        if not self._board.may_ask(identity.user):
+            detail = f"{self._board.limits.requests_per_s:g} requests a second are allowed in the long run"
+            raise Problem(429, "Too many requests", detail, (("retry-after", "1"),))
+        return identity
 
     async def _tickets(self, request: Request) -> Response:
         board = self._board

@@ -136,6 +136,7 @@ class Board:
         self._connections: dict[Connection, str | None] = {}
         self._per_user: Counter[str] = Counter()
         self._hellos = PerUser(limits.hellos_per_s, 4 * limits.connections_per_user)
+        self._requests = PerUser(limits.requests_per_s, max(1.0, 10 * limits.requests_per_s))
         self._closes: Counter[int] = Counter()
         self._opened = 0
         self._opened_at = wall_clock()
@@ -335,6 +336,10 @@ class Board:
     def websocket_url(self, host: str, secure: bool) -> str:
         """Where a client that asked this host connects to; `secure` if it asked by TLS."""
         return self._names.websocket_url(host, secure)
+
+    def may_ask(self, user: str) -> bool:
+        """Count a request of a user; False when the user sends more than `requests_per_s` in the long run."""
+        return self._requests.take(user, trio.current_time())
 
     def may_enter(self, user: str) -> bool:
         """Count a hello of a user; False when the user says more than `hellos_per_s` in the long run."""

@@ -112,6 +112,20 @@ async def test_statistics_are_the_operators() -> None:
         assert statistics["sessions"] == 0
 
 
+async def test_requests_of_a_user_are_bounded() -> None:
+    """Beyond the bound 429, on every route that is somebody's; others are served, and so is the user a second later."""
+    async with open_board(limits=callboard.Limits(requests_per_s=1.0)) as board:  # S13
+        answers = []
+        routes = [("GET", "/v1/sessions"), ("POST", "/v1/tickets"), ("GET", "/v1/statistics")]
+        for number in range(12):
+            answers.append(await ask(board, *routes[number % 3], token=token(board)))
+        assert [answer.status == 429 for answer in answers] == [False] * 10 + [True] * 2
+        assert answers[-1].headers["retry-after"] == "1"
+        assert (await ask(board, "GET", "/v1/sessions", token=token(board, "grace"))).status == 200
+        await trio.sleep(1)
+        assert (await ask(board, "GET", "/v1/sessions", token=token(board))).status == 200
+
+
 async def test_tickets_of_a_user_are_bounded() -> None:
     """429 at the bound, and only for that user."""  # S13
     async with open_board(limits=callboard.Limits(tickets_per_user=2)) as board:
