@@ -81,7 +81,8 @@ def test_sigusr1_dumps_the_tree(tmp_path: Path) -> None:
         for _ in range(2):
             node.lines.clear()
             node.signal(signal.SIGUSR1)
-            node.wait_line(r"^4 actors, 0 of them at work in a coroutine")
+            # The fifth looks for runs that an earlier life left open, and is gone once it has.
+            node.wait_line(r"^(4 actors, 0|5 actors, 1) of them at work in a coroutine")
             node.wait_line(r"^  registry  \(Registry\)  running")
             node.wait_line(r"^thread board: lookout")
         node.signal(signal.SIGTERM)
