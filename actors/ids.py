@@ -23,15 +23,15 @@ def _name(_: object, attribute: attrs.Attribute[str], value: object) -> None:
 
 @attrs.frozen
 class SessionKey:
-    """Whose session it is, and what that user calls it."""
+    """Whose session it is, and what that user calls it. `id` is the session's id."""
 
     user: str = attrs.field(validator=_name)
     name: str = attrs.field(default="main", validator=_name)
+    # Derived once: a connection's way to its session asks for it fifteen times.
+    id: str = attrs.field(init=False, eq=False, repr=False)
 
-    @property
-    def id(self) -> str:
-        """The session's id."""
-        return session_id(self.user, self.name)
+    def __attrs_post_init__(self) -> None:
+        object.__setattr__(self, "id", session_id(self.user, self.name))
 
 
 def session_id(user: str, name: str) -> str:

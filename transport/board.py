@@ -17,7 +17,7 @@ import socket
 import ssl
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -396,8 +396,10 @@ class Board:
         assert self._entrance is not None
         await self._entrance.serve_stream(stream)
 
-    async def _connect(self, stream: trio.abc.Stream, upgrade: Upgrade, crowded: bool) -> None:
-        connection = Connection(self._ids.connection(), stream, upgrade, self, crowded=crowded)
+    def _connect(self, stream: trio.abc.Stream, upgrade: Upgrade, crowded: bool) -> Awaitable[None]:
+        return self._serve_connection(Connection(self._ids.connection(), stream, upgrade, self, crowded=crowded))
+
+    async def _serve_connection(self, connection: Connection) -> None:
         self._connections[connection] = None
         try:
             await connection.serve()

@@ -1,7 +1,7 @@
 """One WebSocket connection: the shell between a socket, the wire protocol and a session.
 
-Two tasks: trio-websocket's reader, and `serve`, which takes its messages one after the other. Whatever is to be sent
-goes through the outbox, called by whoever has news. A connection holds the route to its own session and to nothing
+One task: `serve` reads, and takes messages one after the other. Whatever is to be sent goes through the outbox, called
+by whoever has news. A connection holds the route to its own session and to nothing
 else (law S1). It is fenced: a bug in it is logged, ends it with 4100, and touches no other.
 """
 
@@ -14,7 +14,6 @@ from typing import Protocol
 import attrs
 import pykka
 import trio
-from trio_websocket import ConnectionClosed
 
 from ..actors import (
     Attach,
@@ -100,7 +99,7 @@ class Connections(Protocol):
 
     @property
     def serving(self) -> bool:
-        """Whether new connections are taken, and commands of those that there are."""
+        """Whether new connections are taken."""
 
     def origin_allowed(self, origin: str | None) -> bool:
         """Whether a page of this origin may connect; None is no browser."""
@@ -120,6 +119,40 @@ class Connections(Protocol):
 
 class Connection:
     """One WebSocket. `serve` runs it from the upgrade to its end."""
+
+    # Most of what ten thousand idle connections hold; a dictionary of so many would take a kilobyte more.
+    __slots__ = (
+        "_applied",
+        "_attached",
+        "_attaching",
+        "_backlog",
+        "_beat",
+        "_board",
+        "_crowded",
+        "_cursor",
+        "_device",
+        "_end_of_login",
+        "_failures",
+        "_gap",
+        "_grant",
+        "_handling",
+        "_limits",
+        "_log",
+        "_now",
+        "_nursery",
+        "_offered",
+        "_open_commands",
+        "_origin",
+        "_outbox",
+        "_protocol",
+        "_route",
+        "_stream",
+        "_verdict",
+        "_welcomed",
+        "_ws",
+        "id",
+        "peer",
+    )
 
     def __init__(
         self, id: str, stream: trio.abc.Stream, upgrade: Upgrade, board: Connections, *, crowded: bool = False
@@ -143,9 +176,8 @@ class Connection:
         self._ws = WebSocket(
             stream,
             self._outbox,
-            key=upgrade.key,
-            subprotocol=SUBPROTOCOL if self._offered else None,
             rest=upgrade.rest,
+            take=self._take,
             # The protocol counts the bytes. With room, as our 4007 says more than trio-websocket's 1009.
             max_message_chars=4 * self._limits.frame_bytes,
             max_fragments=self._limits.fragments,
@@ -154,9 +186,7 @@ class Connection:
             close_seconds=self._limits.close_seconds,
         )
         self._protocol = ServerProtocol(board.limits, trio.current_time())
-        self._reading = trio.CancelScope()
-        self._all = trio.CancelScope()
-        self._last_words = trio.CancelScope(shield=True)
+        self._handling: trio.CancelScope | None = None
         self._verdict: tuple[CloseCode, str] | None = None
         self._device = ""
         self._grant: Grant | None = None
@@ -170,14 +200,13 @@ class Connection:
         self._gap: LogGap | None = None
         self._cursor = 0
         self._applied = 0
-        # Whether the node drains, and a command has come that is left for the next one.
-        self._unanswered = False
         self._open_commands: dict[int, RunCommand] = {}
         self._beat: Timer | None = None
         self._end_of_login: Timer | None = None
         self._nursery: trio.Nursery | None = None
         # `trio.current_time`, without looking up the clock for each frame.
         self._now = trio.lowlevel.current_clock().current_time
+        self._ws.accept(upgrade.key, SUBPROTOCOL if self._offered else None)
 
     @property
     def waiting_bytes(self) -> int:
@@ -189,22 +218,21 @@ class Connection:
     async def serve(self) -> None:
         """Run the connection until it ends; closes the stream."""
         try:
-            with self._all:
-                async with trio.open_nursery() as nursery:
-                    self._nursery = nursery
-                    try:
-                        self._outbox.start(self._spawn)
-                        read_to_end = trio.Event()
-                        nursery.start_soon(self._read_socket, read_to_end)
-                        with self._reading:
-                            await self._fenced(self._handshake_and_read)
-                        await self._finish(read_to_end)
-                    finally:
-                        # From here on nobody's news may start a task or write: what closes next is the socket, and its
-                        # number may be another connection's right after.
-                        self._nursery = None
-                        self._outbox.close()
-                    nursery.cancel_scope.cancel()
+            async with trio.open_nursery() as nursery:
+                self._nursery = nursery
+                try:
+                    self._outbox.start(self._spawn)
+                    await self._fenced(self._read)
+                    self._protocol.closed()
+                    self._end_soon()
+                    await self._outbox.wait_written()
+                    await linger(self._stream, self._limits.close_seconds)
+                finally:
+                    # From here on nobody's news may start a task or write: what closes next is the socket, and its
+                    # number may be another connection's right after.
+                    self._nursery = None
+                    self._outbox.close()
+                nursery.cancel_scope.cancel()
         finally:
             self._log = None
             for timer in (self._beat, self._end_of_login):
@@ -220,8 +248,6 @@ class Connection:
         """Run a part of this connection: a bug in it ends this connection only."""
         try:
             await task()
-        except ConnectionClosed:
-            pass  # by the peer
         except Exception as error:  # noqa: BLE001 - the fence
             self._crashed(error)
 
@@ -229,15 +255,13 @@ class Connection:
         if self._nursery is not None:
             self._nursery.start_soon(self._fenced, task)
 
-    async def _read_socket(self, read_to_end: trio.Event) -> None:
-        await self._fenced(self._ws.read)
-        read_to_end.set()
-        if not self._ws._open_handshake.is_set():
-            self._reading.cancel()  # it ended in the middle of the handshake, and nobody will ever ask for a session
+    def _read(self) -> Awaitable[None]:
+        self._enter()
+        return self._ws.read()
 
-    async def _handshake_and_read(self) -> None:
+    def _enter(self) -> None:
+        """Look at who comes; a page could not see why it was refused before."""
         self._arm_beat()
-        await self._ws.accept()
         if not self._offered:
             self._close(CloseCode.VERSION, f"offer the subprotocol {SUBPROTOCOL}")
         elif not self._board.origin_allowed(self._origin):
@@ -246,35 +270,44 @@ class Connection:
             self._close(CloseCode.TOO_MANY_CONNECTIONS, "too many connections from this address")
         elif not self._board.serving:
             self._close(CloseCode.DRAINING)
-        while self._verdict is None:
-            data = await self._ws.get_message()
-            await self._received(data)
 
-    async def _received(self, data: str | bytes) -> None:
-        match self._protocol.receive(data, trio.current_time()):
-            case HelloReceived(hello):
-                await self._hello(hello)
-            case CommandReceived(command):
-                await self._command(command)
-            case AckReceived(seq) | PongReceived(seq):
-                self._applied = max(self._applied, min(seq, self._cursor))
-            case Answer(frame):
-                self._send(frame)
-            case Refused(code, reason):
-                self._close(code, reason)
-            case Ignored():
-                pass
+    async def _take(self, data: str | bytes) -> None:
+        """Take one message of the client. What comes behind the end is passed over."""
+        if self._verdict is not None:
+            return
+        try:
+            match self._protocol.receive(data, trio.current_time()):
+                case HelloReceived(hello):
+                    await self._unless_it_ends(self._hello(hello))
+                    return
+                case CommandReceived(command):
+                    await self._unless_it_ends(self._command(command))
+                case AckReceived(seq) | PongReceived(seq):
+                    self._applied = max(self._applied, min(seq, self._cursor))
+                case Answer(frame):
+                    self._send(frame)
+                case Refused(code, reason):
+                    await trio.lowlevel.checkpoint()  # what is on its way out already goes before the close
+                    self._close(code, reason)
+                case Ignored():
+                    pass
+        except Exception as error:  # noqa: BLE001 - the fence: behind it, what the peer says to our close is still read
+            self._crashed(error)
+        # Thousands of messages may come in one read: all others get their turn in between.
+        await trio.lowlevel.checkpoint()
 
-    async def _finish(self, read_to_end: trio.Event) -> None:
-        """Say why it ends, if it can be said, and give the peer a moment to agree."""
-        self._protocol.closed()
-        code, reason = self._verdict or (CloseCode.INTERNAL, "")
-        self._last_words.deadline = trio.current_time() + self._limits.close_seconds
-        with self._last_words:
-            await self._ws.aclose(code, reason)
-            await read_to_end.wait()
-            await self._outbox.wait_written()
-            await linger(self._stream, self._limits.close_seconds)
+    async def _unless_it_ends(self, work: Awaitable[None]) -> None:
+        """Do what may have to wait, and drop it when the connection ends meanwhile."""
+        with trio.CancelScope() as self._handling:
+            await work
+        self._handling = None
+
+    def _end_soon(self) -> None:
+        """Give the peer a moment to agree to the end, whatever else ends meanwhile."""
+        if self._nursery is not None:
+            scope = self._nursery.cancel_scope
+            scope.shield = True
+            scope.deadline = min(scope.deadline, trio.current_time() + self._limits.close_seconds)
 
     def _crashed(self, error: Exception) -> None:
         logger.error("connection %s failed: %s", self.id, type(error).__name__)
@@ -286,7 +319,10 @@ class Connection:
         if self._verdict is None:
             self._verdict = (code, clip_reason(reason or code.reason))
             self._board.refused(code)
-            self._reading.cancel()
+            if self._handling is not None:
+                self._handling.cancel()
+            self._ws.close(*self._verdict)
+            self._end_soon()
 
     def _log_end(self) -> None:
         closed = self._ws.closed
@@ -507,16 +543,11 @@ class Connection:
         code = OUTBOX_CODES[why]
         if code is not None:
             self._close(code)
-        self._all.cancel()
+        self.cut()
 
     # -- commands -----------------------------------------------------------------------------------------------------
 
     async def _command(self, command: Command) -> None:
-        if not self._board.serving and (self._unanswered or command.op != "cancel"):
-            # A run that begins now might be cut with the node. Without an answer the client repeats the command to the
-            # next node, where it is done; those behind it too, so that they keep their order.
-            self._unanswered = True
-            return
         if len(self._open_commands) >= OPEN_COMMANDS:
             error = CommandError(code="rate", message=f"{OPEN_COMMANDS} commands wait for their results", retry=True)
             self._send(encode(Result(id=command.id, error=error)))
@@ -575,8 +606,8 @@ class Connection:
 
     def cut(self) -> None:
         """End the connection without waiting for the client's answer to a close."""
-        self._last_words.cancel()
-        self._all.cancel()
+        if self._nursery is not None:
+            self._nursery.cancel_scope.cancel()
 
 
 def _start_from(start: object) -> StartFrom:

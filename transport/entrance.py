@@ -79,20 +79,35 @@ class Entrance:
             return
         self.tcp += 1
         peer = _peer(stream)
+        # Of a proxy's connections each may be somebody else's; whose is known when the request has been read.
+        proxy = self._proxies.trusts(peer)
+        own, behind = "" if proxy else peer, ""
         try:
-            # Of a proxy's connections each may be somebody else's; whose is known when the request has been read.
-            with self.addresses.counted("" if self._proxies.trusts(peer) else peer) as number:
-                if number <= self._limits.connections_per_address + SAID_SO:
-                    if tls is not None:
-                        stream = trio.SSLStream(stream, tls(), server_side=True, https_compatible=True)
-                    if await self._shake_hands(stream, peer):
-                        await self._serve_http(stream, peer, self._crowded(number))
+            number = self.addresses.enter(own)
+            if number > self._limits.connections_per_address + SAID_SO:
+                return
+            if tls is not None:
+                stream = trio.SSLStream(stream, tls(), server_side=True, https_compatible=True)
+            if not await self._shake_hands(stream, peer):
+                return
+            upgrade = await self._serve_http(stream, peer, self._crowded(number))
+            if upgrade is not None:
+                behind = upgrade.request.client if proxy else ""
+                crowded = self._crowded(number) or self._crowded(self.addresses.enter(behind))
+                connection = self._upgraded(stream, upgrade, crowded)
+                # This frame lives as long as the connection, which has no more use for a request and its headers.
+                del upgrade
+                await connection
         except Exception as error:  # noqa: BLE001 - the fence
             logger.error("a connection from %s failed: %s", peer, type(error).__name__)
             log_traceback(error, "a connection from %s failed", peer)
         finally:
-            self.tcp -= 1
-            await trio.aclose_forcefully(stream)
+            try:
+                await trio.aclose_forcefully(stream)
+            finally:
+                self.tcp -= 1
+                self.addresses.leave(own)
+                self.addresses.leave(behind)
 
     async def _shake_hands(self, stream: trio.abc.Stream, peer: str) -> bool:
         """Begin TLS if it is TLS; whether the peer took part."""
@@ -107,7 +122,7 @@ class Entrance:
             return False
         return True
 
-    async def _serve_http(self, stream: trio.abc.Stream, peer: str, crowded: bool) -> None:
+    async def _serve_http(self, stream: trio.abc.Stream, peer: str, crowded: bool) -> Upgrade | None:
         secure = isinstance(stream, trio.SSLStream)
 
         def seen(request: Request) -> Request:
@@ -119,11 +134,7 @@ class Entrance:
             return attrs.evolve(request, client=caller.address, secure=caller.secure)
 
         handle = _too_many if crowded else self._handle
-        upgrade = await serve_http(stream, self._http_limits, handle, upgrades=(CONNECT,), seen=seen)
-        if upgrade is not None:
-            behind = upgrade.request.client if self._proxies.trusts(peer) else ""
-            with self.addresses.counted(behind) as number:
-                await self._upgraded(stream, upgrade, crowded or self._crowded(number))
+        return await serve_http(stream, self._http_limits, handle, upgrades=(CONNECT,), seen=seen)
 
     def _crowded(self, number: int) -> bool:
         return number > self._limits.connections_per_address

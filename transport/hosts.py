@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import re
 
@@ -41,6 +42,7 @@ def address_of(text: str) -> Address | None:
     return getattr(address, "ipv4_mapped", None) or address
 
 
+@functools.lru_cache(maxsize=4_096)  # an address is asked for twice a connection, and most have several
 def address_block(text: str) -> str:
     """What counts as one address, empty if it is none: IPv6 by its first 64 bits, all of which a household has."""
     address = address_of(text)

@@ -20,7 +20,6 @@ from __future__ import annotations
 import os
 import socket
 import struct
-from collections import deque
 from collections.abc import Awaitable, Callable
 
 import trio
@@ -51,6 +50,27 @@ class Outbox:
         max_bytes: how many bytes of small frames may wait.
     """
 
+    __slots__ = (
+        "_busy",
+        "_catch_up",
+        "_control",
+        "_failed",
+        "_fd",
+        "_frame_bytes",
+        "_frames",
+        "_lagging",
+        "_last",
+        "_last_said",
+        "_max_bytes",
+        "_open",
+        "_pull",
+        "_quiet",
+        "_rest",
+        "_spawn",
+        "_stream",
+        "_write_seconds",
+    )
+
     def __init__(
         self,
         stream: trio.abc.Stream,
@@ -71,8 +91,9 @@ class Outbox:
         self._spawn: Callable[[Callable[[], Awaitable[None]]], None] | None = None
         self._rest: memoryview | None = None
         self._lagging = False
-        self._control: deque[bytes] = deque()
-        self._frames: deque[bytes] = deque()
+        # Lists, though taken from in front: they are short, and an empty deque holds 0.7 KiB.
+        self._control: list[bytes] = []
+        self._frames: list[bytes] = []
         self._frame_bytes = 0
         self._last: bytes | None = None
         self._last_said = False
@@ -86,8 +107,9 @@ class Outbox:
         return self._frame_bytes + sum(map(len, self._control)) + (len(self._rest) if self._rest is not None else 0)
 
     def start(self, spawn: Callable[[Callable[[], Awaitable[None]]], None]) -> None:
-        """Use `spawn` to start the task that goes on where the socket would block."""
+        """Use `spawn` to start the task that goes on where the socket would block, and write what waits already."""
         self._spawn = spawn
+        self.flush()
 
     def put(self, frame: bytes) -> None:
         """Queue a frame made here and flush."""
@@ -185,9 +207,9 @@ class Outbox:
         if self._last_said:
             return None
         if self._control:
-            data = self._control.popleft()
+            data = self._control.pop(0)
         elif self._frames:
-            data = self._frames.popleft()
+            data = self._frames.pop(0)
             self._frame_bytes -= len(data)
         else:
             pulled = self._pull()

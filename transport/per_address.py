@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from .hosts import address_block
 
@@ -21,17 +19,18 @@ class AddressCounts:
         """How many addresses have any."""
         return len(self._open)
 
-    @contextmanager
-    def counted(self, address: str) -> Iterator[int]:
-        """Count one more for the body of a ``with``; gives how many there are now, 0 for what is not counted."""
+    def enter(self, address: str) -> int:
+        """Count one more; gives how many there are now, 0 for what is not counted."""
         block = address_block(address)
         if not block:
-            yield 0
-            return
+            return 0
         self._open[block] += 1
-        try:
-            yield self._open[block]
-        finally:
+        return self._open[block]
+
+    def leave(self, address: str) -> None:
+        """Count one less of what `enter` has counted."""
+        block = address_block(address)
+        if block:
             self._open[block] -= 1
             if not self._open[block]:
                 del self._open[block]

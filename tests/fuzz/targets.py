@@ -22,7 +22,6 @@ import trio
 import trio.testing
 from joserfc import jwt
 from joserfc.jwk import OctKey
-from trio_websocket import ConnectionClosed
 
 from callboard.actors import IssueTicket, Limits, TicketBook
 from callboard.transport.api import Api
@@ -230,6 +229,11 @@ def _frames(program: bytes) -> Iterator[int]:
         yield from program[at : at + size].ljust(size, b"a")[:size]
 
 
+async def _take(message: str | bytes) -> None:
+    assert len(message) <= 4 * LIMITS.frame_bytes
+    await trio.lowlevel.checkpoint()
+
+
 async def _websocket(stream: _Fed) -> None:
     refused: list[CloseCode] = []
     failed: list[str] = []
@@ -244,9 +248,8 @@ async def _websocket(stream: _Fed) -> None:
     socket = WebSocket(
         stream,
         outbox,
-        key="AAAAAAAAAAAAAAAAAAAAAA==",
-        subprotocol="callboard.v1.json",
         rest=b"",
+        take=_take,
         max_message_chars=4 * LIMITS.frame_bytes,
         max_fragments=LIMITS.fragments,
         controls=TokenBucket(LIMITS.commands_per_s, LIMITS.burst, trio.current_time()),
@@ -255,14 +258,8 @@ async def _websocket(stream: _Fed) -> None:
     )
     async with trio.open_nursery() as nursery:
         outbox.start(lambda task: nursery.start_soon(task))
-        nursery.start_soon(socket.read)
-        await socket.accept()
-        try:
-            while True:
-                message = await socket.get_message()
-                assert len(message) <= 4 * LIMITS.frame_bytes
-        except ConnectionClosed:
-            pass
+        socket.accept("AAAAAAAAAAAAAAAAAAAAAA==", "callboard.v1.json")
+        await socket.read()
         await outbox.wait_written()
         assert outbox.waiting_bytes == 0
         outbox.close()

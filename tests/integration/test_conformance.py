@@ -44,13 +44,13 @@ TEXT, BINARY = b"\x81", b"\x82"
 class Echo(Connection):
     """A connection that gives back what it gets."""
 
-    async def _handshake_and_read(self) -> None:
-        await self._ws.accept()
-        while True:
-            data = await self._ws.get_message()
-            opcode, payload = (TEXT, data.encode()) if isinstance(data, str) else (BINARY, data)
-            self._outbox.put(opcode + _length(len(payload)) + payload)
-            await self._outbox.wait_written()
+    def _enter(self) -> None:
+        pass
+
+    async def _take(self, data: str | bytes) -> None:
+        opcode, payload = (TEXT, data.encode()) if isinstance(data, str) else (BINARY, data)
+        self._outbox.put(opcode + _length(len(payload)) + payload)
+        await self._outbox.wait_written()
 
 
 def _length(size: int) -> bytes:

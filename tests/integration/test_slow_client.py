@@ -65,7 +65,8 @@ async def test_a_client_that_commands_and_reads_nothing() -> None:
 
 async def test_a_client_that_pings_and_reads_nothing() -> None:
     """Its pongs do not pile up: of those that wait only the newest is kept."""  # S8
-    async with open_board(AGENTS, write_seconds=60.0, heartbeat_seconds=300.0) as board, visitors(board) as guests:
+    patient = {"write_seconds": 60.0, "heartbeat_seconds": 300.0, "commands_per_s": 2_000.0, "burst": 2_000}
+    async with open_board(AGENTS, **patient) as board, visitors(board) as guests:
         talker, other = await guests.enter("pinger", 1), await guests.enter("other")
         silent = await guests.enter("pinger", 2, options={"receive_buffer": 4_096})
         [stuck] = [each for each in board.connections("pinger") if each.id == silent.welcome["connection"]]
