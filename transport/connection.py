@@ -99,7 +99,7 @@ class Connections(Protocol):
 
     @property
     def serving(self) -> bool:
-        """Whether new connections are taken."""
+        """Whether new connections are taken, and commands of those that there are."""
 
     def origin_allowed(self, origin: str | None) -> bool:
         """Whether a page of this origin may connect; None is no browser."""
@@ -147,6 +147,7 @@ class Connection:
         "_protocol",
         "_route",
         "_stream",
+        "_unanswered",
         "_verdict",
         "_welcomed",
         "_ws",
@@ -200,6 +201,8 @@ class Connection:
         self._gap: LogGap | None = None
         self._cursor = 0
         self._applied = 0
+        # Whether the node drains, and a command has come that is left for the next one.
+        self._unanswered = False
         self._open_commands: dict[int, RunCommand] = {}
         self._beat: Timer | None = None
         self._end_of_login: Timer | None = None
@@ -548,6 +551,11 @@ class Connection:
     # -- commands -----------------------------------------------------------------------------------------------------
 
     async def _command(self, command: Command) -> None:
+        if not self._board.serving and (self._unanswered or command.op != "cancel"):
+            # A run that begins now might be cut with the node. Without an answer the client repeats the command to the
+            # next node, where it is done; those behind it too, so that they keep their order.
+            self._unanswered = True
+            return
         if len(self._open_commands) >= OPEN_COMMANDS:
             error = CommandError(code="rate", message=f"{OPEN_COMMANDS} commands wait for their results", retry=True)
             self._send(encode(Result(id=command.id, error=error)))

@@ -9,6 +9,7 @@ from typing import Any
 
 import pykka
 import trio
+from trio.testing import wait_all_tasks_blocked
 
 import callboard
 from tests.transport.peer import Peer
@@ -72,9 +73,12 @@ async def quiet(board: callboard.Board) -> dict[str, Any]:
     What stays is one for each connection's heartbeat, one for each run's deadline, and the session supervisor's own.
     """
     with trio.fail_after(10):
-        while (now := await counts(board))["timers"] != now["connections"] + now["runs"] + 1:
-            await trio.lowlevel.checkpoint()
-    return now
+        while True:
+            # What ends just now is counted out before its task is.
+            await wait_all_tasks_blocked()
+            now = await counts(board)
+            if now["timers"] == now["connections"] + now["runs"] + 1:
+                return now
 
 
 async def settled(board: callboard.Board, expected: dict[str, Any]) -> None:

@@ -7,7 +7,7 @@ import re
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -73,13 +73,26 @@ def node_process(
     *arguments: str,
     app: str = "tests.integration.sample_app:board",
     limits: Mapping[str, object] | None = None,
+    environ: Mapping[str, str] | None = None,
+    before: Sequence[str] = (),
 ) -> Iterator[NodeProcess]:
-    """Run `callboard serve` with its development key under `folder`; it is killed at the end if it still runs."""
+    """Run `callboard serve` with its development key under `folder`; it is killed at the end if it still runs.
+
+    Args:
+        folder: for the key and, unless the arguments say otherwise, the journal.
+        arguments: further ones; they overrule what is said here.
+        app: what is served.
+        limits: some of the node's.
+        environ: added to the environment.
+        before: a command line that runs the node, such as ``prlimit``.
+    """
+    added = environ or {}
     environ = {name: value for name, value in os.environ.items() if not name.startswith("CALLBOARD_")}
     environ |= {"XDG_CONFIG_HOME": str(folder), "PYTHONUNBUFFERED": "1", "COLUMNS": "200"}
     environ |= {f"CALLBOARD_LIMITS_{name.upper()}": str(value) for name, value in (limits or {}).items()}
+    environ |= added
     process = subprocess.Popen(
-        [sys.executable, "-m", "callboard", "serve", "--dev", "--app", app, "--port", "0", *arguments],
+        [*before, sys.executable, "-m", "callboard", "serve", "--dev", "--app", app, "--port", "0", *arguments],
         cwd=REPOSITORY,
         env=environ,
         stdout=subprocess.PIPE,

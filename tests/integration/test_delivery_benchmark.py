@@ -17,6 +17,6 @@ def test_a_quick_run_measures_the_node_and_a_peer(tmp_path: Path) -> None:
     assert set(head["versions"]) == {"callboard", "trio-websocket"}
     assert [(line["contender"], line["count"]) for line in results] == [("callboard", 1_000), ("trio-websocket", 1_000)]
     assert all(line["cpu_seconds"] > 0 for line in results)
-    ours, peers = (line["details"]["events/message"] for line in results)
+    ours, peers = (line["details"]["events a message"] for line in results)
     assert ours >= 8  # what an agent says without a pause goes out together
     assert peers == 1

@@ -22,6 +22,7 @@ from callboard.runtime import DeathReason, MailboxFull
 from callboard.runtime.cell import ActorExited, Cell, State
 from callboard.runtime.family import Family
 from callboard.runtime.mailbox import Mailbox
+from callboard.runtime.ref import Ref
 from callboard.runtime.reply import Reply
 from callboard.runtime.system import ActorSystem
 from callboard.runtime.together import Together
@@ -88,14 +89,14 @@ def takes_turns_while_busy(patch: pytest.MonkeyPatch) -> None:
 @mutant("A1", TURNS)
 def handles_in_the_senders_turn(patch: pytest.MonkeyPatch) -> None:
     """A message is handled where it is told, in the middle of another handler."""
-    put = Mailbox.put
+    tell = Ref.tell
 
-    def nested(self: Any, message: Any, reply: Any) -> None:
-        put(self, message, reply)
-        if self.state is State.RUNNING and self.scope is None:
-            self.turn(1, float("inf"))
+    def nested(self: Any, message: Any) -> None:
+        tell(self, message)
+        if self._cell.state is State.RUNNING and self._cell.scope is None:
+            self._cell.turn(1, float("inf"))
 
-    patch.setattr(Mailbox, "put", nested)
+    patch.setattr(Ref, "tell", nested)
 
 
 # -- A2 ---------------------------------------------------------------------------------------------------------------

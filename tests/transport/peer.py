@@ -70,8 +70,12 @@ class Peer:
         sock = trio.socket.socket()
         if receive_buffer is not None:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-        await sock.connect(("127.0.0.1", port))
-        return await cls.over(trio.SocketStream(sock), origin=origin, subprotocol=subprotocol, glued=glued)
+        try:
+            await sock.connect(("127.0.0.1", port))
+            return await cls.over(trio.SocketStream(sock), origin=origin, subprotocol=subprotocol, glued=glued)
+        except BaseException:
+            sock.close()
+            raise
 
     @classmethod
     async def over(

@@ -99,6 +99,29 @@ async def test_a_run_that_does_not_end_is_cut_with_its_one_terminal() -> None:
             assert peer.records[-1]["data"]["by"] == "supervisor"
 
 
+async def test_what_is_said_to_a_node_that_drains_is_left_for_the_next_one() -> None:
+    """Red if a run begins that is cut with the node, or a command is answered before one in front. A stop works."""
+    async with open_node() as node:
+        first, _ = await node.enter()
+        second, _ = await node.enter(device=B)
+        await first.send(say(1, "wait"))
+        started = await first.until_record("agent_started")
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(node.board.drain)
+            for peer in (first, second):
+                await peer.until(lambda message: message["t"] == "goaway")
+            await first.send({"t": "command", "id": 2, "op": "cancel", "run": started["run"], "data": {}})
+            await first.until(lambda message: message["t"] == "result" and message["id"] == 2)
+            await second.send(say(1, "too late"))
+            await second.send({"t": "command", "id": 2, "op": "cancel", "run": started["run"], "data": {}})
+            messages, code = await rest_of(second)
+            assert code == 4200
+            assert {message["t"] for message in messages} == {"events"}
+            await rest_of(first)
+        for peer in (first, second):
+            assert [record["type"] for record in peer.records] == ["agent_started", "agent_cancelled"]
+
+
 async def test_a_platform_that_just_leaves_tells_its_clients() -> None:
     """At the end of `open()`: one terminal, 4200, and no time is spent on waiting for runs."""  # A8, S6
     async with trio.open_nursery() as nursery:
@@ -176,8 +199,8 @@ async def test_a_drain_serves_until_the_last_client_has_left() -> None:
         await first.leave()
         await trio.sleep(2)
         assert goaway["by_ms"] == 10_000
-        await second.send(say(1, "1"))
-        await second.until_record("agent_completed")
+        await node.board.publish("ada", "x.said", {})
+        await second.until_record("x.said")
         assert not node.board.serving
         assert len(node.board.connections()) == 1
         await second.leave()

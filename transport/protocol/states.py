@@ -88,7 +88,7 @@ SERVER_TABLE: Final[Mapping[ServerState, Mapping[ServerInput, ServerState | Clos
         },
         ServerState.AWAIT_VERDICT: _BEFORE_WELCOME | {ServerInput.WELCOME: ServerState.OPEN},
         ServerState.OPEN: _welcomed(ServerState.OPEN),
-        # A draining connection delivers, takes commands and beats until it is closed.
+        # A draining connection delivers, takes commands (what becomes of them is the session's side) and beats.
         ServerState.DRAINING: _welcomed(ServerState.DRAINING),
         # Only words of the caller come here: frames that still arrive are ignored unread.
         ServerState.CLOSED: {
