@@ -69,6 +69,10 @@ class Limits:
     quarantine_seconds: float = _positive(60.0)
     """How long a session that failed too often rests before it may be started again."""
 
+    sessions_per_user: int = _positive(1_000)
+    """Sessions that a user may make by naming them in a ticket's request: each takes room in the journal for good, and
+    is listed. About so many, as tickets that wait are not counted; the platform itself may make more."""
+
     # -- connections
     connections_per_user: int = _positive(16)
     """Open connections of one user on this node: tabs and devices."""

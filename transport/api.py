@@ -6,7 +6,7 @@ Every answer is about the caller's own things; what belongs to another user is n
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import attrs
@@ -164,6 +164,7 @@ class Api:
             key = SessionKey(identity.user, body.session)
         except (msgspec.DecodeError, RecursionError, ValueError) as error:
             raise Problem(400, "Bad request", str(error)) from None
+        await self._check_room(key)
         try:
             grant = Grant(key, identity.expires_at)
             ticket = await board.node.tickets.ask_async(IssueTicket(grant, origin))
@@ -179,12 +180,24 @@ class Api:
             },
         )
 
-    async def _sessions(self, request: Request) -> Response:
-        identity = self._identify(request)
+    async def _check_room(self, key: SessionKey) -> None:
+        """Raise Problem if the user names a session that does not exist, and has as many as are allowed."""
+        if key == SessionKey(key.user):
+            return  # everybody has the main one
+        keys, limit = await self._keys(key.user), self._board.limits.sessions_per_user
+        if len(keys) >= limit and key not in keys:
+            raise Problem(
+                403, "Forbidden", f"{len(keys)} sessions of this user exist, and {limit} may; use one of them"
+            )
+
+    async def _keys(self, user: str) -> Sequence[SessionKey]:
         try:
-            keys = await self._board.journal.sessions(identity.user)
+            return await self._board.journal.sessions(user)
         except StoreUnavailable as error:
             raise _unavailable(str(error)) from None
+
+    async def _sessions(self, request: Request) -> Response:
+        keys = await self._keys(self._identify(request).user)
         return json_response(200, {"sessions": [{"name": key.name, "session": key.id} for key in keys]})
 
     async def _statistics(self, request: Request) -> Response:

@@ -23,7 +23,7 @@ import trio.testing
 from joserfc import jwt
 from joserfc.jwk import OctKey
 
-from callboard.actors import IssueTicket, Limits, TicketBook
+from callboard.actors import IssueTicket, Limits, SessionKey, TicketBook
 from callboard.transport.api import Api
 from callboard.transport.auth import Authenticator
 from callboard.transport.config import load_config
@@ -298,6 +298,11 @@ class _Tickets:
         return "t" * 64
 
 
+class _Journal:
+    async def sessions(self, user: str) -> tuple[SessionKey, ...]:
+        return (SessionKey(user, "notes"),)
+
+
 @attrs.define
 class _Node:
     tickets: _Tickets = attrs.field(factory=_Tickets)
@@ -309,7 +314,7 @@ class _Board:
 
     authenticator: Authenticator
     node: Any = attrs.field(factory=_Node)
-    journal: Any = None
+    journal: Any = attrs.field(factory=_Journal)
     limits: Limits = LIMITS
     serving: bool = True
 

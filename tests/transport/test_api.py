@@ -112,6 +112,21 @@ async def test_statistics_are_the_operators() -> None:
         assert statistics["sessions"] == 0
 
 
+async def test_sessions_of_a_user_are_bounded() -> None:
+    """Beyond the bound 403 for a new name; those that exist, the main one, and other users have theirs."""
+    async with open_board(limits=callboard.Limits(sessions_per_user=2)) as board:  # S13
+
+        async def status(name: str, user: str = "ada") -> int:
+            body = json.dumps({"session": name}).encode()
+            return (await ask(board, "POST", "/v1/tickets", token=token(board, user), body=body)).status
+
+        for name in ("one", "two"):
+            assert await status(name) == 201
+            await board.session("ada", name)
+        assert [await status(name) for name in ("one", "two", "three", "main")] == [201, 201, 403, 201]
+        assert await status("three", user="grace") == 201
+
+
 async def test_requests_of_a_user_are_bounded() -> None:
     """Beyond the bound 429, on every route that is somebody's; others are served, and so is the user a second later."""
     async with open_board(limits=callboard.Limits(requests_per_s=1.0)) as board:  # S13
