@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import attrs
 import msgspec
 import pykka
+import trio
 
 from ..actors import Grant, IssueTicket, Journal, Limits, Node, SessionKey, StoreUnavailable, TooManyTickets
 from ..runtime import MailboxFull
@@ -137,19 +138,23 @@ class Api:
         return Response(204, b"", tuple(headers))
 
     def _identify(self, request: Request) -> Identity:
+        """Who asks, and count it."""
+        identity = self._verify(request)
+        if not self._board.may_ask(identity.user):
+            detail = f"{self._board.limits.requests_per_s:g} requests a second are allowed in the long run"
+            raise Problem(429, "Too many requests", detail, (("retry-after", "1"),))
+        return identity
+
+    def _verify(self, request: Request) -> Identity:
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not token:
             detail = "send `Authorization: Bearer <token>`"
             raise Problem(401, "Unauthorized", detail, (("www-authenticate", "Bearer"),))
         try:
-            identity = self._board.authenticator.verify(token.strip())
+            return self._board.authenticator.verify(token.strip())
         except TokenRefused as error:
             challenge = (("www-authenticate", 'Bearer error="invalid_token"'),)
             raise Problem(401, "Unauthorized", str(error), challenge) from None
-        if not self._board.may_ask(identity.user):
-            detail = f"{self._board.limits.requests_per_s:g} requests a second are allowed in the long run"
-            raise Problem(429, "Too many requests", detail, (("retry-after", "1"),))
-        return identity
 
     async def _tickets(self, request: Request) -> Response:
         board = self._board
@@ -164,7 +169,10 @@ class Api:
             key = SessionKey(identity.user, body.session)
         except (msgspec.DecodeError, RecursionError, ValueError) as error:
             raise Problem(400, "Bad request", str(error)) from None
-        await self._check_room(key)
+        if key != SessionKey(identity.user):
+            await self._check_room(key)
+            # The user may have been shut out meanwhile, and the tickets that there were taken back.
+            self._verify(request)
         try:
             grant = Grant(key, identity.expires_at)
             ticket = await board.node.tickets.ask_async(IssueTicket(grant, origin))
@@ -181,20 +189,19 @@ class Api:
         )
 
     async def _check_room(self, key: SessionKey) -> None:
-        """Raise Problem if the user names a session that does not exist, and has as many as are allowed."""
-        if key == SessionKey(key.user):
-            return  # everybody has the main one
+        """Raise Problem if the session does not exist, and its user has as many as are allowed."""
         keys, limit = await self._keys(key.user), self._board.limits.sessions_per_user
         if len(keys) >= limit and key not in keys:
-            raise Problem(
-                403, "Forbidden", f"{len(keys)} sessions of this user exist, and {limit} may; use one of them"
-            )
+            raise Problem(403, "Forbidden", f"{len(keys)} sessions of this user exist; {limit} are allowed")
 
     async def _keys(self, user: str) -> Sequence[SessionKey]:
         try:
-            return await self._board.journal.sessions(user)
+            with trio.fail_after(self._board.limits.store_seconds):
+                return await self._board.journal.sessions(user)
         except StoreUnavailable as error:
             raise _unavailable(str(error)) from None
+        except trio.TooSlowError:
+            raise _unavailable("the store does not answer") from None
 
     async def _sessions(self, request: Request) -> Response:
         keys = await self._keys(self._identify(request).user)

@@ -14,7 +14,7 @@ __all__ = ["HeldJournal"]
 
 
 class HeldJournal(MemoryJournal):
-    """Answers at once until it is told to hold `appends`, `opens` or `reads`."""
+    """Answers at once until it is told to hold `appends`, `opens`, `reads` or `sessions`."""
 
     def __init__(self, **options: Any) -> None:
         epochs = iter(range(1, 1_000))
@@ -22,6 +22,7 @@ class HeldJournal(MemoryJournal):
         self.hold_appends = False
         self.hold_opens = False
         self.hold_reads = False
+        self.hold_sessions = False
         self._held: list[tuple[Done, Appended | BaseException]] = []
         self._released = trio.Event()
 
@@ -41,9 +42,15 @@ class HeldJournal(MemoryJournal):
             await self._released.wait()
         return await super().read(session, after, max_records=max_records, max_bytes=max_bytes)
 
+    async def sessions(self, user: str) -> Sequence[SessionKey]:
+        """See `Journal.sessions`."""
+        while self.hold_sessions:
+            await self._released.wait()
+        return await super().sessions(user)
+
     def release(self) -> None:
         """Answer all that waits, and hold nothing any more."""
-        self.hold_appends = self.hold_opens = self.hold_reads = False
+        self.hold_appends = self.hold_opens = self.hold_reads = self.hold_sessions = False
         released, self._released = self._released, trio.Event()
         released.set()
         held, self._held = self._held, []

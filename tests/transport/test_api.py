@@ -11,6 +11,7 @@ import trio
 
 import callboard
 from callboard.transport import Request, Response
+from tests.transport.held_journal import HeldJournal
 from tests.transport.memory_client import NOW, ask, open_board
 
 PAGE = "https://app.example.org"
@@ -125,6 +126,19 @@ async def test_sessions_of_a_user_are_bounded() -> None:
             await board.session("ada", name)
         assert [await status(name) for name in ("one", "two", "three", "main")] == [201, 201, 403, 201]
         assert await status("three", user="grace") == 201
+
+
+async def test_a_store_that_does_not_answer() -> None:
+    """Whoever needs it gets 503 after a while; the main session's ticket needs nothing of it."""
+    journal = HeldJournal()
+    async with open_board(journal=journal, limits=callboard.Limits(store_seconds=3.0)) as board:
+        journal.hold_sessions = True
+        for method, path, body in (("GET", "/v1/sessions", b""), ("POST", "/v1/tickets", b'{"session":"notes"}')):
+            began = trio.current_time()
+            answer = await ask(board, method, path, token=token(board), body=body)
+            assert answer.status == 503
+            assert trio.current_time() - began == 3.0
+        assert (await ask(board, "POST", "/v1/tickets", token=token(board))).status == 201
 
 
 async def test_requests_of_a_user_are_bounded() -> None:

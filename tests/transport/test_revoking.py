@@ -115,6 +115,27 @@ async def test_a_token_gets_no_new_ticket() -> None:
         assert (await ask(node.board, "POST", "/v1/tickets", token=node.board.authenticator.token("ada"))).status == 201
 
 
+async def test_a_ticket_that_is_being_made_is_not_given() -> None:
+    """While the journal is asked for the user's sessions the user is shut out: its token is looked at once more."""
+    journal = HeldJournal()
+    async with open_node(journal=journal) as node:  # S12
+        token = node.board.authenticator.token("ada")
+        answers: list[int] = []
+
+        async def ask_for_a_ticket() -> None:
+            body = b'{"session":"notes"}'
+            answers.append((await ask(node.board, "POST", "/v1/tickets", token=token, body=body)).status)
+
+        journal.hold_sessions = True
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ask_for_a_ticket)
+            await wait_all_tasks_blocked()
+            await node.board.close_user("ada")
+            journal.release()
+        assert answers == [401]
+        assert (await node.board.report())["tickets"] == 0
+
+
 async def test_operators_shut_users_out_over_http() -> None:
     """With the scope `operator`, and with nothing less."""  # S12
     async with open_node() as node:
