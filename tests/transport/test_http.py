@@ -164,6 +164,16 @@ BAD: list[tuple[str, bytes, int]] = [
     ),
     ("an unknown coding", b"POST / HTTP/1.1" + HOST + b"Transfer-Encoding: gzip\r\n\r\n", 501),
     ("bad chunks", b"POST / HTTP/1.1" + HOST + b"Transfer-Encoding: chunked\r\n\r\nxyz\r\n", 400),
+    (
+        "a chunk with another end than its length says",
+        b"POST / HTTP/1.1" + HOST + b"Transfer-Encoding: chunked\r\n\r\n2\r\nhiXX0\r\n\r\n",
+        400,
+    ),
+    (
+        "a length of a thousand digits",
+        b"POST / HTTP/1.1" + HOST + b"Content-Length: " + b"1" * 1_000 + b"\r\n\r\n",
+        400,
+    ),
     ("a header without a name", b"GET / HTTP/1.1" + HOST + b": x\r\n\r\n", 400),
     ("a folded header", b"GET / HTTP/1.1" + HOST + b"X : y\r\n\r\n", 400),
     ("a huge head", b"GET / HTTP/1.1" + HOST + b"X: " + b"y" * 3_000, 431),
