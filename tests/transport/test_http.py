@@ -143,6 +143,15 @@ async def test_head_has_the_length_and_no_body() -> None:
     )
 
 
+@pytest.mark.parametrize("rest", [b"/%ff HTTP/1.1", b"/ HTTP/3.0", b"/ HTTP/1.1\r\nContent-Length: 99999"])
+async def test_head_is_refused_without_a_body(rest: bytes) -> None:
+    """The status and the length of what a GET would read, as for any other HEAD."""
+    got, head = await ask(b"GET " + rest + b"\r\nHost: x\r\n\r\n"), await ask(b"HEAD " + rest + b"\r\nHost: x\r\n\r\n")
+    assert head.statuses == got.statuses
+    assert head.statuses[0] >= 400
+    assert head.answer == got.answer.partition(b"\r\n\r\n")[0] + b"\r\n\r\n"
+
+
 async def test_no_content_has_no_length() -> None:
     """RFC 9110 section 8.6."""
     assert b"content-length" not in (await ask(b"GET /none HTTP/1.1\r\nHost: x\r\n\r\n")).answer.lower()
