@@ -17,7 +17,6 @@ again instead of being gone.
 
 from __future__ import annotations
 
-import contextvars
 import enum
 import threading
 from collections.abc import Callable, Coroutine, Iterable
@@ -26,12 +25,11 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 import pykka
-import pykka.messages
 import trio
 
 from .deadletters import DeathReason
 from .errors import NotRunning, Refusal
-from .mailbox import ActorStop, Mailbox
+from .mailbox import SPECIAL, ActorStop, Mailbox
 from .ref import Ref
 from .reply import Reply
 
@@ -62,7 +60,6 @@ class State(enum.Enum):
 
 # Read for each turn and message; Python 3.11 looks a member of an enum up slowly.
 RUNNING = State.RUNNING
-Context = contextvars.Context
 
 
 @attrs.frozen(eq=False)
@@ -80,10 +77,6 @@ class _Binding(threading.local):
 
 
 binding = _Binding()
-
-
-# The messages that do not go to `on_receive`.
-SPECIAL = frozenset((ActorStop, pykka.messages.ProxyCall, pykka.messages.ProxyGetAttr, pykka.messages.ProxySetAttr))
 
 
 class Cell(Mailbox):
@@ -282,62 +275,73 @@ class Cell(Mailbox):
         receive = self.receive
         # Those who stand in line now: nobody joins it while this runs.
         senders = self.senders
-        blank = self.system.blank_context
-        if blank:
-            blank = self.system.blank_context = Context()  # a handler that did not return has left something in it
+        blank = self.system.blank_context  # this runs in it
         while done < budget:
             if self.lane:
                 item = self.lane.popleft()
                 if item.__class__ is not tuple:
                     done += 1
+                    self.message = None
                     self._obey(item)
                     if self.state is not RUNNING:
                         return done
                     continue
-                message, reply, context = item
             elif queue:
-                message, reply, context = queue.popleft()
+                item = queue.popleft()
                 if senders:
                     self.admit()
             else:
                 break
             done += 1
-            function = receive
-            if message.__class__ in SPECIAL or (reply is not None and reply.abandoned):
-                special = self._special(message, reply)
-                if special is None:
-                    if self.state is not RUNNING:
-                        return done
-                    continue
-                function = special
-            self.message = message
-            self.reply = reply
             try:
-                result = (context or blank).run(function, message)
+                if item.__class__ is not tuple:
+                    reply = None
+                    self.message = item
+                    result = receive(item)
+                else:
+                    message, reply, context = item
+                    function = receive
+                    if message.__class__ in SPECIAL or (reply is not None and reply.abandoned):
+                        special = self._special(message, reply)
+                        if special is None:
+                            if self.state is not RUNNING:
+                                return done
+                            continue
+                        function = special
+                    self.message = message
+                    self.reply = reply
+                    result = function(message) if context is None else context.run(function, message)
             except BaseException as error:  # noqa: BLE001 - the cell: the supervisor decides what an exception means
-                if not self._raised(error):
+                if not self.system.home.run(self._raised, error):
                     return done
             else:
                 if result.__class__ is CoroutineType:
-                    self._run_coroutine(result, context or blank, self._after_handler)
+                    if item.__class__ is tuple and item[2] is not None:
+                        item[2].run(self._run_coroutine, result, self._after_handler)
+                    else:
+                        self._run_coroutine(result, self._after_handler)
                     return done
                 # `_answered`, spelled out: a call less is a tenth of the whole.
                 self.handled += 1
-                self.message = None
                 if reply is not None:
                     reply, self.reply = self.reply, None  # the handler may have taken it over
                     if reply is not None:
                         reply.offer(result)
             if blank:
-                blank = self.system.blank_context = Context()  # the next message is not to see what this one set
+                break  # the next message is not to see what this one has set
             if not done % CLOCK_EVERY and self.system.slice_clock() > deadline:
                 break
+        self.message = None
         if self.turn_end_wanted:
             self.turn_end_wanted = False
             self._obey(self.actor.on_turn_end)
             if self.state is not RUNNING:
                 return done
-        self._resume()
+        # `_resume`, spelled out.
+        if queue or self.lane or self.turn_end_wanted:
+            self.system.enqueue(self)
+        else:
+            self.idle = True
         return done
 
     def _special(self, message: Any, reply: Reply[Any] | None) -> Callable[[Any], Any] | None:
@@ -348,14 +352,15 @@ class Cell(Mailbox):
         if message.__class__ is ActorStop:
             if reply is not None:
                 self.when_gone(lambda _: reply.set(None))
-            self.begin_stop()
+            self.message = None
+            self.system.home.run(self.begin_stop)
             return None
         return self.actor._handle_receive
 
     def _obey(self, order: Callable[[], None]) -> None:
         """Call an order of the lane, or a plain hook."""
         try:
-            order()
+            self.system.home.run(order)
         except BaseException as error:  # noqa: BLE001 - the cell: a hook that raises is a failure of its actor
             self.fail(error)
             self._abort_unless_exception(error)
@@ -398,10 +403,9 @@ class Cell(Mailbox):
     def _run_coroutine(
         self,
         coroutine: Coroutine[Any, Any, Any],
-        context: contextvars.Context,
         then: Callable[[Any, BaseException | None], None],
     ) -> None:
-        """Run a coroutine of the actor in a task; the cell is busy until `then(result, error)`."""
+        """Run a coroutine of the actor in a task, in a copy of this context; busy until `then(result, error)`."""
         self.scope = scope = trio.CancelScope()
         self.busy_since = trio.current_time()
         if self.reply is not None:
@@ -409,7 +413,7 @@ class Cell(Mailbox):
             self.reply.on_abandon = lambda: self.system.run_soon(scope.cancel)
             if self.reply.abandoned:
                 scope.cancel()  # in this very moment, by a thread that found nobody to tell
-        context.run(self.system.start_task, self, coroutine, scope, then)
+        self.system.start_task(self, coroutine, scope, then)
 
     def _after_handler(self, result: Any, error: BaseException | None) -> None:
         if self.killing is not None:
@@ -438,9 +442,7 @@ class Cell(Mailbox):
             self._abort_unless_exception(error)
             return
         if result.__class__ is CoroutineType:
-            self._run_coroutine(
-                result, contextvars.copy_context(), lambda _, error: then(error if error is not None else self.killing)
-            )
+            self._run_coroutine(result, lambda _, error: then(error if error is not None else self.killing))
         else:
             then(None)
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from .ref import Ref
     from .system import ActorSystem
 
-__all__ = ["Envelope", "Mailbox", "Overflow", "OwnStop"]
+__all__ = ["SEALED", "SPECIAL", "ActorStop", "Envelope", "Mailbox", "Overflow", "OwnStop"]
 
 copy_context = contextvars.copy_context
 # Marks of one mailbox: a minute of a mailbox that never gets empty, at one a second.
@@ -49,13 +49,24 @@ class OwnStop:
 
 
 STOPS = frozenset((ActorStop, OwnStop))
+# The messages that do not go to `on_receive`.
+SPECIAL = frozenset((ActorStop, pykka.messages.ProxyCall, pykka.messages.ProxyGetAttr, pykka.messages.ProxySetAttr))
 
 Envelope = tuple[Any, "Reply[Any] | None", contextvars.Context | None]
 """A message, where to answer it, and a copy of the context in which it was sent; its handler runs in that one.
 
 None stands for an empty context, one without any variable: it is the usual one, and a full mailbox of copies is as much
 again for the garbage collector to look at (a third of a tell, measured with 1,000 waiting messages).
+
+A message that nobody waits for, of an empty context, may stand in the queue without an envelope, unless it is `SEALED`:
+so a tuple in the queue is always an envelope. Every message of the lane has one.
 """
+SEALED = SPECIAL | {tuple}
+
+
+def envelope_of(item: Any) -> Envelope:
+    """What stands in a queue, as an envelope."""
+    return item if item.__class__ is tuple else (item, None, None)
 
 
 class Overflow(enum.Enum):
@@ -102,7 +113,7 @@ class Mailbox:
         self.thread_id = system.thread_id
         self.path = path
         self.ref: Ref[Any]
-        self.queue: deque[Envelope] = deque()
+        self.queue: deque[Any] = deque()
         self.lane: deque[Any] | None = None
         self.capacity = 0
         self.overflow = Overflow.FAIL
@@ -156,13 +167,15 @@ class Mailbox:
         full = MailboxFull(
             f"the mailbox of {self.ref} holds {len(self.queue)} messages; its capacity is {self.capacity}"
         )
-        # A drain is never dropped: what stands behind it will hardly be handled, so the newest goes instead.
-        if self.overflow is Overflow.DROP_OLDEST and self.queue[0][0].__class__ not in STOPS:
-            oldest, its_reply, _ = self.queue.popleft()
-            self.bury(oldest, DeathReason.DROPPED)
-            if its_reply is not None:
-                its_reply.offer_exception(full)
-            return True
+        if self.overflow is Overflow.DROP_OLDEST:
+            oldest, its_reply, _ = envelope_of(self.queue[0])
+            # A drain is never dropped: what stands behind it will hardly be handled, so the newest goes instead.
+            if oldest.__class__ not in STOPS:
+                self.queue.popleft()
+                self.bury(oldest, DeathReason.DROPPED)
+                if its_reply is not None:
+                    its_reply.offer_exception(full)
+                return True
         if self.overflow is Overflow.FAIL or reply is not None:
             raise full
         self.bury(message, DeathReason.DROPPED)
@@ -331,8 +344,13 @@ class Mailbox:
         marks = self._drop_marks()
         if marks is None:
             self.marks = marks = deque()
-        if not marks or marks[-1][0] is not self.queue[-1]:
-            marks.append((self.queue[-1], now))
+        place = len(self.queue) - 1  # not -1: threads may put messages behind it meanwhile
+        newest = self.queue[place]
+        if newest.__class__ is not tuple:
+            # The same message may stand here more than once. An envelope may not, and is told apart by identity.
+            self.queue[place] = newest = envelope_of(newest)
+        if not marks or marks[-1][0] is not newest:
+            marks.append((newest, now))
         if len(marks) > MOST_MARKS:
             # The oldest is exact all the same; those in the middle only say how it is when that one has gone.
             self.marks = deque((*tuple(marks)[:-1:2], marks[-1]))
@@ -372,7 +390,7 @@ class Mailbox:
     def bury_queue(self, take_over: Callable[[Any, Reply[Any] | None], bool] = lambda message, reply: False) -> None:
         """Empty the queue: each ask gets its answer, a drain is fulfilled."""
         while self.queue:
-            message, reply, _ = self.queue.popleft()
+            message, reply, _ = envelope_of(self.queue.popleft())
             if reply is not None and reply.abandoned:
                 self.bury(message, DeathReason.EXPIRED)
             elif message.__class__ in STOPS:

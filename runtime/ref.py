@@ -20,7 +20,7 @@ import trio
 from .calls import at_work
 from .deadletters import DeathReason
 from .errors import AskCycle, AskTimeout, Killed, MailboxFull, WouldBlock
-from .mailbox import ActorStop
+from .mailbox import SEALED, ActorStop
 from .reply import Reply, ReplyAddress, loop_of_this_thread
 
 if TYPE_CHECKING:
@@ -137,13 +137,21 @@ class Ref(pykka.ActorRef[A]):
         cell = self._cell
         if get_ident() != cell.thread_id:
             cell.put_from_thread(message, None)
-        elif len(cell.queue) < cell.capacity:
-            cell.queue.append((message, None, copy_context() or None))
-            if cell.idle:
-                cell.idle = False
-                cell.system.enqueue(cell)
-        else:
+            return
+        queue = cell.queue
+        if len(queue) >= cell.capacity:
             cell.put(message, None)
+            return
+        context = copy_context()
+        if context:
+            queue.append((message, None, context))
+        elif message.__class__ in SEALED:
+            queue.append((message, None, None))
+        else:
+            queue.append(message)
+        if cell.idle:
+            cell.idle = False
+            cell.system.enqueue(cell)
 
     def tell_if_alive(self, message: Any) -> bool:
         """`tell`, but an actor that is gone is no error: whether the message was taken.
