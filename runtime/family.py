@@ -8,7 +8,7 @@ supervisor that takes down one stuck child still looks after all others. How sib
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import trio
@@ -279,12 +279,25 @@ class Family:
 
 
 def _stems_from(error: BaseException, incident: BaseException) -> bool:
-    """Whether an exception is that one, or was raised because of it."""
+    """Whether an exception is that one, or was raised because of it.
+
+    A group stands for what is in it: each nursery that one passes makes a new group of the same exceptions.
+    """
+    told = set(_behind(incident, causes=False))
+    return any(each in told for each in _behind(error, causes=True))
+
+
+def _behind(error: BaseException, *, causes: bool) -> Iterator[BaseException]:
+    """An exception, what is in it if it is a group, and with `causes` what each was raised because of. No recursion."""
     seen: set[int] = set()
-    cause: BaseException | None = error
-    while cause is not None and id(cause) not in seen:
-        if cause is incident:
-            return True
-        seen.add(id(cause))
-        cause = cause.__cause__ or cause.__context__
-    return False
+    ahead: list[BaseException | None] = [error]
+    while ahead:
+        one = ahead.pop()
+        if one is None or id(one) in seen:
+            continue
+        seen.add(id(one))
+        yield one
+        if causes:
+            ahead.append(one.__cause__ or one.__context__)
+        if isinstance(one, BaseExceptionGroup):
+            ahead += one.exceptions
