@@ -177,12 +177,13 @@ class Cell(Mailbox):
             raise ValueError(f"mailbox_capacity of {type(seen).__name__} is {capacity}; it must be >= 1")
         self.actor = actor  # already here, because its `__init__` may make a proxy to itself
         if not hasattr(self, "ref"):
-            self.ref = self._make_ref(type(seen))
+            self.kind = type(seen)
+            self.ref = self._make_ref()
         self.capacity = capacity
         self.overflow = getattr(seen, "mailbox_overflow", actor.mailbox_overflow)
 
-    def _make_ref(self, kind: type[Any]) -> Ref[Any]:
-        return Ref(self, kind)
+    def _make_ref(self) -> Ref[Any]:
+        return Ref(self)
 
     def report(self, error: BaseException) -> None:
         """Tell operators of a failure."""
@@ -423,7 +424,7 @@ class Cell(Mailbox):
                 self.report(error)
             self.bury(message, DeathReason.INTERRUPTED, killing)
             if reply is not None:
-                reply.offer_exception(pykka.ActorDeadError(f"{self.ref} was killed while it worked on the answer"))
+                reply.offer_exception(pykka.ActorDeadError(f"{self} was killed while it worked on the answer"))
             self._killed(killing)
         elif error is None:
             # Also a handler that was cancelled because its asker has gone: no failure, its answer is dropped (law A5).
@@ -554,7 +555,7 @@ class Cell(Mailbox):
         self.state = State.FAILED
         self.idle = False
         self.kill_wanted = None
-        self._drop_deferred(pykka.ActorDeadError(f"{self.ref} has ended"))
+        self._drop_deferred(pykka.ActorDeadError(f"{self} has ended"))
         self._without_children(lambda: self._failed(None))
 
     def _failed(self, error: BaseException | None) -> None:
@@ -579,10 +580,9 @@ class Cell(Mailbox):
             return
         self.state = State.DEAD
         self.reason = reason
-        self.ref.actor_stopped.set()
         self.close(self._taken_over if reason is None else _not_taken_over)
         if self.deferred:
-            self._drop_deferred(pykka.ActorDeadError(f"{self.ref} not found"))
+            self._drop_deferred(pykka.ActorDeadError(f"{self} not found"))
         for watched in self.watching or ():
             if watched.watchers is not None:
                 watched.watchers.pop(self, None)
@@ -599,8 +599,10 @@ class Cell(Mailbox):
         for callback in gone or ():
             self.system.call(callback, reason)
         self.actor._let_go()
-        # Refs may be kept for long; what the actor held is not.
-        del self.actor, self.receive, self.factory
+        # Refs may be kept for long; what the actor held is not. Nothing here refers to itself any more.
+        del self.actor, self.receive, self.factory, self.ref
+        if self.parent is not None:  # the root's goes on refusing
+            self.family = None
         self.system.cell_gone()
 
     def _down(self) -> None:
@@ -609,7 +611,7 @@ class Cell(Mailbox):
         self.state = State.RESTARTING
         self.comes_back = False
         self.kill_wanted = None
-        self._drop_deferred(pykka.ActorDeadError(f"{self.ref} was restarted with a sibling before it answered"))
+        self._drop_deferred(pykka.ActorDeadError(f"{self} was restarted with a sibling before it answered"))
         self._parents_family().child_down(self)
 
     def _taken_over(self, message: Any, reply: Reply[Any] | None) -> bool:
@@ -627,10 +629,10 @@ class Cell(Mailbox):
 
     # -- watching ---------------------------------------------------------------------------------------------------
 
-    def watch(self, watcher: Cell) -> None:
-        """Tell `watcher` once when this cell is gone; at once if it is gone already."""
+    def watch(self, watcher: Cell, ref: Ref[Any]) -> None:
+        """Tell `watcher` once when this cell, whose ref this is, is gone; at once if it is gone already."""
         if self.state is State.DEAD:
-            watcher.notify(ActorExited(self.ref, self.reason))
+            watcher.notify(ActorExited(ref, self.reason))
             return
         if self.watchers is None:
             self.watchers = {}

@@ -97,6 +97,7 @@ class Mailbox:
         "capacity",
         "closed",
         "idle",
+        "kind",
         "lane",
         "marks",
         "overflow",
@@ -112,7 +113,9 @@ class Mailbox:
         self.system = system
         self.thread_id = system.thread_id
         self.path = path
+        # Gone when the actor is: refs may be kept for long, and a circle would be the garbage collector's to find.
         self.ref: Ref[Any]
+        self.kind: type[Any]
         self.queue: deque[Any] = deque()
         self.lane: deque[Any] | None = None
         self.capacity = 0
@@ -123,6 +126,9 @@ class Mailbox:
         self.idle = False
         # Messages that were the newest when somebody looked, and when that was; only while there is a lookout.
         self.marks: deque[tuple[Envelope, float]] | None = None
+
+    def __str__(self) -> str:
+        return f"{self.kind.__name__} ({self.path})"
 
     def turn(self, budget: int, deadline: float) -> int:
         """Handle what waits; the cell knows how."""
@@ -164,9 +170,7 @@ class Mailbox:
         """Apply the overflow policy; whether the message is to be taken."""
         if self.closed:
             self._refuse(message, reply)
-        full = MailboxFull(
-            f"the mailbox of {self.ref} holds {len(self.queue)} messages; its capacity is {self.capacity}"
-        )
+        full = MailboxFull(f"the mailbox of {self} holds {len(self.queue)} messages; its capacity is {self.capacity}")
         if self.overflow is Overflow.DROP_OLDEST:
             oldest, its_reply, _ = envelope_of(self.queue[0])
             # A drain is never dropped: what stands behind it will hardly be handled, so the newest goes instead.
@@ -185,7 +189,7 @@ class Mailbox:
         """Raise the error of a message to an actor that is gone."""
         if reply is None:
             self.bury(message, DeathReason.DEAD)
-        raise pykka.ActorDeadError(f"{self.ref} not found")
+        raise pykka.ActorDeadError(f"{self} not found")
 
     async def put_when_room(self, message: Any, reply: Reply[Any] | None) -> None:
         """Take a message, waiting for room. When cancelled, the message was not taken."""
@@ -213,7 +217,7 @@ class Mailbox:
             message, reply, _ = sender.envelope
             if reply is None:
                 self.bury(message, DeathReason.DEAD)
-            sender.admitted.set_exception(pykka.ActorDeadError(f"{self.ref} not found"))
+            sender.admitted.set_exception(pykka.ActorDeadError(f"{self} not found"))
             return
         if self.senders is None:
             self.senders = deque()
@@ -268,18 +272,18 @@ class Mailbox:
         if self._put_there(envelope):
             return
         if (loop := loop_of_this_thread()) and not self.closed:
-            raise MailboxFull(f"the mailbox of {self.ref} is full and to wait would block this thread's {loop} loop")
+            raise MailboxFull(f"the mailbox of {self} is full and to wait would block this thread's {loop} loop")
         if worker is not None and worker.cell is self:
-            raise MailboxFull(f"the mailbox of {self.ref} is full and its own thread would wait for itself")
+            raise MailboxFull(f"the mailbox of {self} is full and its own thread would wait for itself")
         sender = Sender(envelope)
         self._from_thread(self.stand_in_line, sender)
         if self.closed:
-            raise pykka.ActorDeadError(f"{self.ref} not found")
+            raise pykka.ActorDeadError(f"{self} not found")
         with waiting(self, f"room for {type(message).__name__}", sender.admitted.refuse):
             sender.admitted.get()
 
     def _abandoned(self) -> pykka.ActorDeadError:
-        return pykka.ActorDeadError(f"the actor that tells {self.ref} was abandoned; what it says is refused")
+        return pykka.ActorDeadError(f"the actor that tells {self} was abandoned; what it says is refused")
 
     def _put_there(self, envelope: Envelope) -> bool:
         if len(self.queue) >= self.capacity:
@@ -308,7 +312,7 @@ class Mailbox:
         try:
             self.system.from_thread(function, *args)
         except pykka.ActorDeadError:
-            raise pykka.ActorDeadError(f"{self.ref} not found") from None
+            raise pykka.ActorDeadError(f"{self} not found") from None
 
     def _arrived(self) -> None:
         if self.closed:
@@ -385,7 +389,7 @@ class Mailbox:
             message, reply, _ = sender.envelope
             if reply is None:
                 self.bury(message, DeathReason.DEAD)
-            sender.admitted.offer_exception(pykka.ActorDeadError(f"{self.ref} not found"))
+            sender.admitted.offer_exception(pykka.ActorDeadError(f"{self} not found"))
 
     def bury_queue(self, take_over: Callable[[Any, Reply[Any] | None], bool] = lambda message, reply: False) -> None:
         """Empty the queue: each ask gets its answer, a drain is fulfilled."""
@@ -399,7 +403,7 @@ class Mailbox:
             elif not take_over(message, reply):
                 self.bury(message, DeathReason.STOPPED)
                 if reply is not None:
-                    reply.offer_exception(pykka.ActorDeadError(f"{self.ref} stopped before it handled the message"))
+                    reply.offer_exception(pykka.ActorDeadError(f"{self} stopped before it handled the message"))
 
     def bury(self, message: Any, reason: DeathReason, error: BaseException | None = None) -> None:
         """Send a message to dead letters."""

@@ -34,18 +34,14 @@ A = TypeVar("A", bound=pykka.Actor)
 class Flag:
     """What pykka code reads as `actor_stopped`: a `threading.Event` would weigh more than the whole actor."""
 
-    __slots__ = ("_set",)
+    __slots__ = ("_cell",)
 
-    def __init__(self) -> None:
-        self._set = False
+    def __init__(self, cell: Cell) -> None:
+        self._cell = cell
 
     def is_set(self) -> bool:
         """Whether the actor is gone for good."""
-        return self._set
-
-    def set(self) -> None:
-        """Say that it is gone."""
-        self._set = True
+        return self._cell.closed
 
 
 class Inbox:
@@ -95,13 +91,21 @@ def deliver(cell: Cell, message: Any, reply: Reply[Any] | None) -> None:
 class Ref(pykka.ActorRef[A]):
     """The address of an actor; the same through all its restarts."""
 
-    def __init__(self, cell: Cell, actor_class: type[A]) -> None:
+    def __init__(self, cell: Cell) -> None:
         # pykka's own __init__ would keep a weak reference to one incarnation.
         self._cell = cell
-        self.actor_class = actor_class
-        self.actor_stopped = cast("Any", Flag())
 
-    # Of pykka's attributes those that hardly any ref is asked for are made when it is.
+    # Pykka's attributes are made when a ref is asked for them, which hardly any is.
+
+    @property
+    def actor_class(self) -> type[A]:  # type: ignore[override]
+        """The class of the actor; of its first incarnation, should a factory make several."""
+        return self._cell.kind
+
+    @cached_property
+    def actor_stopped(self) -> Any:  # type: ignore[override]
+        """What pykka's code asks whether the actor is gone."""
+        return Flag(self._cell)
 
     @cached_property
     def actor_urn(self) -> str:  # type: ignore[override]
@@ -114,7 +118,7 @@ class Ref(pykka.ActorRef[A]):
         return Inbox(self._cell)
 
     def __str__(self) -> str:
-        return f"{self.actor_class.__name__} ({self._cell.path})"
+        return str(self._cell)
 
     @property
     def path(self) -> str:
