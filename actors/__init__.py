@@ -1,12 +1,12 @@
 """Sessions, runs and their actors: what callboard is about.
 
-General layout, bottom-up: `errors`, `limits`, `ids`, `events`, `grammar`, `commands`, `log` and `runs` are plain data
-and rules; `journal` is the port to durability, implemented by `memory_journal` and `sqlite_journal` (with its parts
-`sqlite_schema`, `sqlite_store` and `sqlite_forget`), `ledger` a session's write-ahead, `snapshots` what it writes down
-of itself; `messages` is what the actors say to each other; `agent`, `asyncio_agent` and `thread_agent`, `session` (with
-its parts `attachments`, `command_desk`, `run_keeper`, and `session_node`, what it gets of its node), `supervisor`,
-`registry`, `recovery` and `tickets` are the actors; `app` is what a platform brings, `node` joins it all. All of it
-knows the actor kernel, and no WebSocket, HTTP, command line or environment.
+General layout, bottom-up: `errors`, `limits`, `ids`, `events`, `grammar`, `commands`, `log`, `merging` and `runs` are
+plain data and rules; `journal` is the port to durability, implemented by `memory_journal` and `sqlite_journal` (with
+its parts `sqlite_schema`, `sqlite_store`, `sqlite_forget`), `ledger` a session's write-ahead, `snapshots` what it
+writes down of itself; `messages` is what the actors say to each other; `agent`, `asyncio_agent` and `thread_agent`,
+`session` (with its parts `attachments`, `command_desk`, `run_keeper`, and `session_node`, what it gets of its node),
+`supervisor`, `registry`, `recovery` and `tickets` are the actors; `app` is what a platform brings, `node` joins it all.
+All of it knows the actor kernel, and no WebSocket, HTTP, command line or environment.
 """
 
 from .agent import Agent, Receipt
@@ -38,6 +38,7 @@ from .ledger import Ledger
 from .limits import Limits
 from .log import Behind, Log, LogGap
 from .memory_journal import MemoryJournal
+from .merging import merge_deltas
 from .messages import (
     Attach,
     Attached,
@@ -146,5 +147,6 @@ __all__ = [
     "Verdict",
     "ask_session",
     "forget_user",
+    "merge_deltas",
     "session_id",
 ]

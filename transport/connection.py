@@ -36,6 +36,7 @@ from ..actors import (
     StoreUnavailable,
     TakeTicket,
     TicketRefused,
+    merge_deltas,
 )
 from ..actors import Result as CommandResult
 from ..runtime import MailboxFull, Refusal, Timer, log_traceback
@@ -88,6 +89,10 @@ OUTBOX_CODES = {"stalled": CloseCode.WRITE_STALLED, "full": CloseCode.WRITE_STAL
 # Commands whose answer is still to come are kept, to be repeated should the session restart. More than the session
 # remembers of a device could not be told apart anyway.
 OPEN_COMMANDS = 128
+
+# Positions that a lagging client was told of and has not reached: the head at its welcome and at pings. One that was
+# pinged so often on its way does not lag, it trickles; its records go out one by one from then on.
+MAX_TOLD = 64
 
 
 class Connections(Protocol):
@@ -203,6 +208,8 @@ class Connection:
         self._applied = 0
         # Whether the node drains, and a command has come that is left for the next one.
         self._unanswered = False
+        self._merge = False
+        self._told: list[int] = []
         self._open_commands: dict[int, RunCommand] = {}
         self._beat: Timer | None = None
         self._end_of_login: Timer | None = None
@@ -358,7 +365,7 @@ class Connection:
         if not board.admit(self, grant.key.user):
             self._close(CloseCode.TOO_MANY_CONNECTIONS)
             return
-        self._grant, self._device = grant, hello.device
+        self._grant, self._device, self._merge = grant, hello.device, hello.merge
         attached = await self._attach(_start_from(hello.start))
         if attached is None or self._verdict is not None:
             return
@@ -404,7 +411,7 @@ class Connection:
                     connection=self.id,
                     epoch=log.epoch,
                     first=log.first if log.head else 0,
-                    head=log.head,
+                    head=self._tell_position(log.head),
                     from_seq=attached.cursor + 1,
                     mode=attached.mode.value,
                     last_id=attached.last_id,
@@ -498,6 +505,7 @@ class Connection:
         if self._gap is not None:
             gap, self._gap = self._gap, None
             return self._gap_frame(gap)
+        lags = self._merge and self._lags()
         if self._backlog:
             records, self._backlog = self._backlog, ()
         else:
@@ -511,7 +519,21 @@ class Connection:
             records = found
         self._cursor = records[-1].seq
         self._protocol.sent(self._now())
-        return text_frame(*events_parts([record.encoded for record in records]))
+        encoded = merge_deltas(records, self._told) if lags else [record.encoded for record in records]
+        return text_frame(*events_parts(encoded))
+
+    def _lags(self) -> bool:
+        """Whether more waits here than one turn brings. Then what waits is merged; nothing is held back for it."""
+        while self._told and self._told[0] <= self._cursor:
+            del self._told[0]
+        return bool(self._told or self._backlog) or self._outbox.behind
+
+    def _tell_position(self, seq: int) -> int:
+        """Note that the client is told of a position, which no merged record goes across; gives it."""
+        if self._merge and seq > (self._told[-1] if self._told else self._cursor):
+            self._told.append(seq)
+            self._merge = len(self._told) < MAX_TOLD
+        return seq
 
     def _may_say_more(self) -> bool:
         """Whether records still go out: not once the end is agreed on, but a node that drains says all that it can."""
@@ -592,7 +614,8 @@ class Connection:
                 if isinstance(due, Refused):
                     self._close(due.code, due.reason)
                     return
-                self._send(encode(Ping(seq=self._log.head if self._log is not None else self._cursor)))
+                head = self._log.head if self._log is not None else self._cursor
+                self._send(encode(Ping(seq=self._tell_position(head))))
             self._arm_beat()
         except Exception as error:  # noqa: BLE001 - the fence: what a timer raises would end the node
             self._crashed(error)

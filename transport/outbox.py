@@ -98,6 +98,8 @@ class Outbox:
         self._last: bytes | None = None
         self._last_said = False
         self._busy = False
+        self.behind = False
+        """Whether what `pull` gives now has waited behind bytes that the socket did not take at once."""
         self._open = True
         self._quiet = trio.Event()
 
@@ -262,10 +264,11 @@ class Outbox:
             else:
                 break
         # No await between the look above and this: what comes now finds a flush that works.
-        self._busy = False
+        self._busy = self.behind = False
         self._quiet.set()
 
     async def _write_when_possible(self, chunk: memoryview) -> None:
+        self.behind = True
         try:
             with trio.fail_after(self._write_seconds):
                 if self._fd is None:

@@ -97,6 +97,7 @@ class Device:
 
     def __init__(self) -> None:
         self.seqs: list[int] = []
+        self.texts: dict[str, str] = {}
         self.starts: list[tuple[str, str]] = []
         self.ends: Counter[str] = Counter()
         self.said: dict[str, str] = {}
@@ -106,8 +107,10 @@ class Device:
         async for item in client.everything():
             assert not isinstance(item, Gap | Reset), "nothing was lost, and the history is the same"
             assert isinstance(item, WireRecord)
-            self.seqs.append(item.last)
+            self.seqs += range(item.first, item.last + 1)
             data: Any = item.data
+            if item.type == "agent_delta":
+                self.texts[str(item.run)] = self.texts.get(str(item.run), "") + data["text"]
             if item.type == "agent_started":
                 self.starts.append((data["input"], str(item.run)))
             elif item.type in ("agent_completed", "agent_error", "agent_cancelled"):
@@ -135,7 +138,10 @@ STEPS = st.lists(
 async def test_each_record_once_and_each_command_once_through_any_weather(
     steps: list[tuple[str, float]], seed: int
 ) -> None:
-    """Red if a record is lost or comes twice, a message runs twice or never, or a run has no end or two."""
+    """Red if a record is lost or comes twice, a message runs twice or never, or a run has no end or two.
+
+    One of the devices has its deltas merged while it lags, and ends with the same.
+    """
     rng = random.Random(seed)
     devices = [Device(), Device()]
     async with open_board(agents={"echo": Echo}, limits=LIMITS) as board, trio.open_nursery() as nursery:
@@ -144,7 +150,7 @@ async def test_each_record_once_and_each_command_once_through_any_weather(
             "http://node.example", board.authenticator.token("ada"), "main", None, None, network.open_stream
         )
         opened = partial(open_client, way, start="first", give_up_seconds=1e6, rng=rng, random_bytes=rng.randbytes)
-        async with opened() as one, opened() as two:
+        async with opened() as one, opened(merge=False) as two:
             clients = one, two
             async with trio.open_nursery() as saying:
                 for device, client in zip(devices, clients, strict=True):
@@ -190,3 +196,4 @@ async def test_each_record_once_and_each_command_once_through_any_weather(
         assert device.seqs == list(range(1, head + 1))
         assert sorted(device.starts) == sorted(said.items())
         assert device.ends == dict.fromkeys(said.values(), 1)
+    assert devices[0].texts == devices[1].texts

@@ -24,7 +24,7 @@ class ClientStatistics:
 
     Attributes:
         connects: connections that were welcomed.
-        records: records taken off the wire, each once.
+        records: records of the session taken off the wire, each once; a merged one counts as all that it stands for.
         gaps: how often the node said that some records cannot be had.
         resets: how often it had another history than the one known.
         backlog: what has come and waits to be taken by this program.
@@ -45,6 +45,8 @@ class Client:
     """One device in one session. Made by `connect`.
 
     Iterating gives each record once and in order, for ever: `WireRecord` with `seq`, `id`, `type`, `run`, `at`, `data`.
+    Unless `merge` is off, deltas that waited may be one record: its `seq` is ``(a, b)``, its text that of records a to
+    b together, the rest that of b. `first` and `last` are a and b there, and both `seq` otherwise.
     It ends when the ``async with`` is left, and raises what ended the client, if something did. A consumer may be slow:
     what it has not taken yet is held by the node, but for a bounded part. Tasks that iterate at the same time share the
     records between them.

@@ -188,7 +188,7 @@ class Connection:
         for event in events:
             match event:
                 case Applied(record):
-                    self._counts.records += 1
+                    self._counts.records += record.last - record.first + 1
                     self._put(record, record.last, size)
                 case GapSeen(gap):
                     self._counts.gaps += 1

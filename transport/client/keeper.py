@@ -38,6 +38,7 @@ class Keeper:
         new_device: makes another, for when the session has forgotten this one.
         client: what this program calls itself.
         start: where to begin while there is no position.
+        merge: whether deltas may come merged.
         give_up_seconds: how long the node may be out of reach.
         backlog_items: how many records may wait to be taken before no more are read.
         rng: the source of jitter.
@@ -54,6 +55,7 @@ class Keeper:
         new_device: Callable[[], str],
         client: str,
         start: Start | Literal["first"] | None,
+        merge: bool,
         give_up_seconds: float,
         backlog_items: int,
         rng: random.Random,
@@ -63,9 +65,10 @@ class Keeper:
         self._way = way
         self._new_device = new_device
         self._client = client
+        self._merge = merge
         self._give_up_seconds = give_up_seconds
         self.device = device
-        self.protocol = ClientProtocol(device, client, start=start)
+        self.protocol = ClientProtocol(device, client, start=start, merge=merge)
         self.backlog = Backlog(backlog_items, BACKLOG_BYTES, self._poke)
         self.backlog.given = self.protocol.position
         self.commands = Commands(self.protocol, rng, self._poke)
@@ -183,7 +186,8 @@ class Keeper:
         position = self.protocol.position
         assert position is not None, "only who was welcomed can be forgotten"
         self.device = self._new_device()
-        self.protocol = ClientProtocol(self.device, self._client, start=Start(epoch=position[0], seq=position[1]))
+        start = Start(epoch=position[0], seq=position[1])
+        self.protocol = ClientProtocol(self.device, self._client, start=start, merge=self._merge)
         self.commands.renewed(self.protocol)
 
     def _poke(self) -> None:

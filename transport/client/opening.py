@@ -31,6 +31,7 @@ async def open_client(
     *,
     device: str | None = None,
     start: Position | int | Literal["first"] | None = None,
+    merge: bool = True,
     client: str = "callboard-python",
     give_up_seconds: float = 300.0,
     backlog_items: int = BACKLOG_ITEMS,
@@ -43,6 +44,7 @@ async def open_client(
         way: how to get in.
         device: see `connect`.
         start: see `connect`.
+        merge: see `connect`.
         client: see `connect`.
         give_up_seconds: see `connect`.
         backlog_items: how many records may wait to be taken before no more are read.
@@ -59,6 +61,7 @@ async def open_client(
         new_device=new_device,
         client=client,
         start=_start(start),
+        merge=merge,
         give_up_seconds=give_up_seconds,
         backlog_items=backlog_items,
         rng=rng or random.Random(random_bytes(16)),
@@ -93,6 +96,7 @@ async def connect(
     session: str = "main",
     device: str | None = None,
     start: Position | int | Literal["first"] | None = None,
+    merge: bool = True,
     client: str = "callboard-python",
     origin: str | None = None,
     tls: ssl.SSLContext | None = None,
@@ -121,6 +125,8 @@ async def connect(
             connection: a newer one ends the older with `SessionClosed`, code 4008.
         start: where to begin: behind a position ``(epoch, seq)``, with the last n records, or ``"first"``. By default
             with as many of the last ones as the node gives.
+        merge: whether what waits for this program may come merged: a stretch of `agent_delta` of one run as one record,
+            whose `seq` is ``(a, b)`` and whose text is all of theirs. False for who needs every piece by itself.
         client: what this program calls itself, 200 characters at most.
         origin: an origin to name, as a page would.
         tls: how to verify a node's certificate; the system's authorities if not given.
@@ -134,7 +140,7 @@ async def connect(
         raise ValueError(f"origin is {origin!r:.200}; it may have printable ASCII characters only")
     way = NetworkWay(check_node_url(url), token, session, origin, tls)
     async with open_client(
-        way, device=device, start=start, client=client, give_up_seconds=give_up_seconds, rng=rng
+        way, device=device, start=start, merge=merge, client=client, give_up_seconds=give_up_seconds, rng=rng
     ) as attached:
         yield attached
 

@@ -1,9 +1,10 @@
 """A client of a simulated node, written from the rules of the wire alone: it shares no state with the product's client.
 
 It applies a record if its seq is one above what it applied, passes over what it has, and gives the connection up
-otherwise; it repeats what has no result; it answers pings. What it saw is kept for the judge, under the epoch that it
-saw it in. It also does what no good client does: repeats commands, sends them out of order or with another body, asks
-from a position that never was, uses a ticket twice, floods, and stops reading.
+otherwise; some ask for merged records, and apply them whole or not at all. It repeats what has no result; it answers
+pings. What it saw is kept for the judge, under the epoch that it saw it in. It also does what no good client does:
+repeats commands, sends them out of order or with another body, asks from a position that never was, uses a ticket
+twice, floods, and stops reading.
 """
 
 from __future__ import annotations
@@ -57,12 +58,16 @@ class Asked:
 
 @attrs.define(eq=False)
 class View:
-    """What was applied under one epoch: `records` by seq, and the stretches that were said to be not to be had."""
+    """What was applied under one epoch, and the stretches that were said to be not to be had.
+
+    `records` has each record under its seq, a merged one under its last; in `told` are positions that the node named.
+    """
 
     first: int
     applied: int
     records: dict[int, dict[str, Any]] = attrs.field(factory=dict)
     gaps: list[tuple[int, int]] = attrs.field(factory=list)
+    told: set[int] = attrs.field(factory=set)
 
 
 class Device:
@@ -77,6 +82,7 @@ class Device:
         rng: its own chance.
         note: the trace.
         look: called for each record that is applied, with the session's id.
+        merge: ask for merged records.
     """
 
     def __init__(
@@ -89,6 +95,8 @@ class Device:
         rng: random.Random,
         note: Callable[[str], None],
         look: Callable[[str, dict[str, Any]], None],
+        *,
+        merge: bool,
     ) -> None:
         self.name = name
         self.user = user
@@ -114,6 +122,7 @@ class Device:
         self._rng = rng
         self._note = note
         self._look = look
+        self._merge = merge
         self._device = f"{rng.getrandbits(128):032x}"
         self._next_id = 1
         self._position: tuple[str, int] | None = None
@@ -232,6 +241,8 @@ class Device:
 
     def _hello(self, ticket: str) -> dict[str, Any]:
         hello: dict[str, Any] = {"t": "hello", "ticket": ticket, "device": self._device, "client": "simulated"}
+        if self._merge:
+            hello["merge"] = True
         if self._dream and self._position is not None:
             self._note(f"{self.name} dreams of a position")
             hello["start"] = {"epoch": self._position[0], "seq": self._position[1] + 1_000}
@@ -285,6 +296,7 @@ class Device:
             elif kind == "result":
                 self._result(message)
             elif kind == "ping":
+                self.views[self.epoch].told.add(message["seq"])
                 await self._send({"t": "pong", "seq": self._applied()})
             elif kind == "goaway":
                 return float(message["in_ms"]) / 1000 + 0.05
@@ -326,20 +338,24 @@ class Device:
         if mode != "replay":
             self.views[epoch] = View(begin, begin - 1)
         self.epoch = epoch
+        # Of a connection before no more: it did not hear of those of this one.
+        self.views[epoch].told = {message["head"]}
         self._position = (epoch, begin - 1)
 
     def _events(self, events: list[dict[str, Any]]) -> bool:
         view = self.views[self.epoch]
         for record in events:
-            seq = record["seq"]
-            if seq <= view.applied:
+            first, last = record["seq"] if isinstance(record["seq"], list) else (record["seq"], record["seq"])
+            if last <= view.applied:
                 continue
-            if seq != view.applied + 1:
-                self.wrong.append(f"S2: {self.name} at {view.applied} got {seq}")
+            if first != view.applied + 1:
+                self.wrong.append(f"S2: {self.name} at {view.applied} got {record['seq']}")
                 return False
-            view.applied = seq
-            view.records[seq] = record
-            self._position = (self.epoch, seq)
+            if first < last and (not self._merge or any(first <= seq < last for seq in view.told)):
+                self.wrong.append(f"S10: {self.name} got {record['seq']} as one; it was told of {sorted(view.told)}")
+            view.applied = last
+            view.records[last] = record
+            self._position = (self.epoch, last)
             self._look(self.session_id, record)
         return True
 

@@ -173,18 +173,35 @@ def _view(device: Device, stream: Stream, records: list[dict[str, Any]]) -> list
     if view.applied != len(records):
         wrong.append(f"S10: {device.name} applied up to {view.applied}; its session has {len(records)} records")
     missing = {seq for first, last in view.gaps for seq in range(first, last + 1)}
-    for seq in range(view.first, view.applied + 1):
-        if seq in view.records:
-            if seq > len(records) or view.records[seq] != records[seq - 1]:
-                wrong.append(f"S4: {device.name} has another record {seq} than the disk: {view.records[seq]}")
-        elif seq not in missing:
-            wrong.append(f"S10: {device.name} has no record {seq}, and was not told why")
+    for last, record in view.records.items():
+        first = record["seq"][0] if isinstance(record["seq"], list) else last
+        missing |= set(range(first, last))
+        if last > len(records) or record != _as_one(records[first - 1 : last]):
+            wrong.append(f"S4: {device.name} has another record {record['seq']} than the disk: {record}")
+    wrong += [
+        f"S10: {device.name} has no record {seq}, and was not told why"
+        for seq in range(view.first, view.applied + 1)
+        if seq not in view.records and seq not in missing
+    ]
     wrong += [
         f"S10: {device.name} was told of a gap up to {last}; the oldest record kept is {stream.first}"
         for _, last in view.gaps
         if last >= stream.first
     ]
     return wrong
+
+
+def _as_one(records: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """What may be said in the place of these: of one, itself; of deltas of one run, the last with all their text."""
+    last = records[-1]
+    if len(records) == 1:
+        return last
+    if {record["type"] for record in records} != {"agent_delta"} or len({record["run"] for record in records}) != 1:
+        return None
+    if any(set(record["data"]) != {"text"} for record in records):
+        return None
+    text = "".join(record["data"]["text"] for record in records)
+    return {**last, "seq": [records[0]["seq"], last["seq"]], "data": {"text": text}}
 
 
 def _accepted(disk: Disk, witness: Witness, published: Mapping[str, list[str]]) -> list[str]:

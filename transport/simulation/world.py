@@ -117,6 +117,7 @@ class World:
             random.Random(self._rng.getrandbits(64)),
             self.trace.note,
             self._look,
+            merge=len(self.devices) % 2 == 0,
         )
         self.devices.append(device)
         self._nursery.start_soon(device.run)
@@ -129,8 +130,9 @@ class World:
 
     def _look(self, session: str, record: dict[str, Any]) -> None:
         """A device applies a record: it has to be durable by now (S3)."""
-        if not self.disk.has(session, record["seq"], record["id"]) and not self.disk.lost:
-            self.witness.wrong.append(f"S3: record {record['seq']} of {session} was shown, and is not durable")
+        seq = record["seq"][1] if isinstance(record["seq"], list) else record["seq"]
+        if not self.disk.has(session, seq, record["id"]) and not self.disk.lost:
+            self.witness.wrong.append(f"S3: record {seq} of {session} was shown, and is not durable")
 
     async def _dial(self, name: str) -> tuple[trio.abc.Stream, Wire]:
         await trio.sleep(self._delay(self.plan.wire_seconds))

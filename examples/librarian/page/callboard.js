@@ -37,6 +37,7 @@ const HEARTBEAT_LOST = 4201;
  * Events (`CustomEvent`, what is listed is the `detail`): `state` {state, code?, message?, retry_at?}, `welcome` (the
  * frame), `reset` (drop all that is shown), `records` {records, replayed}, `gap` (the frame), `caughtup` {missed,
  * away_ms}, `commands` (the open ones changed), `problem` (a protocol error that the server reported).
+ * Deltas that waited may come as one record: its `seq` is `[a, b]`, its text that of records a to b.
  *
  * States: `idle`, `connecting`, `live`, `reconnecting`, `offline` (as reconnecting, and the browser has no network),
  * `refused` (will not try again; `message` says why), `closed`.
@@ -214,7 +215,8 @@ export class Session extends EventTarget {
     // From a new hello on nothing of the old connection is applied: its handlers look at #current.
     if (old !== null) this.#dispose(old);
     const start = this.#position.start ?? this.#start;
-    this.#send({ t: "hello", ticket, device: this.#identity.device, start, client: this.#client });
+    const { device } = this.#identity;
+    this.#send({ t: "hello", ticket, device, start, merge: true, client: this.#client });
   }
 
   // ---- frames ----------------------------------------------------------------------------------------------------
@@ -267,9 +269,10 @@ export class Session extends EventTarget {
   }
 
   #events(connection, records) {
+    const before = this.applied;
     const { fresh, broken } = this.#position.take(records);
     if (fresh.length > 0) {
-      if (this.#catchUp !== null) this.#catchUp.missed += fresh.length;
+      if (this.#catchUp !== null) this.#catchUp.missed += this.applied - before;
       this.#tell("records", { records: fresh, replayed: this.#catchUp !== null });
     }
     if (broken) this.#lost(connection, ABNORMAL);
