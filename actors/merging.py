@@ -22,7 +22,7 @@ __all__ = ["merge_deltas"]
 # quotes are escaped, and so the record's own data where it is first found: what stands before it is no map.
 _DATA = b',"data":{"text":"'
 _END = b'"}}'
-# The inside of one JSON string. Where there is more in the data than a text, a quote ends it early.
+# The inside of one JSON string. Where there is more in the data than a text, the text's own quote ends it early.
 _inside = re.compile(rb'(?:[^"\\]|\\.)*+')
 
 
@@ -60,7 +60,7 @@ def _text(record: Record) -> bytes | None:
         return None
     encoded = record.encoded
     begin, end = encoded.find(_DATA) + len(_DATA), len(encoded) - len(_END)
-    if begin < len(_DATA) or not encoded.endswith(_END) or _inside.fullmatch(encoded, begin, end) is None:
+    if begin < len(_DATA) or _inside.fullmatch(encoded, begin, end) is None:
         return None
     return encoded[begin:end]
 

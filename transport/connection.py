@@ -90,8 +90,8 @@ OUTBOX_CODES = {"stalled": CloseCode.WRITE_STALLED, "full": CloseCode.WRITE_STAL
 # remembers of a device could not be told apart anyway.
 OPEN_COMMANDS = 128
 
-# Positions that a lagging client was told of and has not reached: the head at its welcome and at pings. One that was
-# pinged so often on its way does not lag, it trickles; its records go out one by one from then on.
+# Positions that a lagging client was told of and has not reached: the head at its welcome and at pings. A client that
+# is pinged so often on its way is not slow, it trickles: its records go out one by one from then on.
 MAX_TOLD = 64
 
 
@@ -143,6 +143,7 @@ class Connection:
         "_handling",
         "_limits",
         "_log",
+        "_merge",
         "_now",
         "_nursery",
         "_offered",
@@ -152,6 +153,7 @@ class Connection:
         "_protocol",
         "_route",
         "_stream",
+        "_told",
         "_unanswered",
         "_verdict",
         "_welcomed",

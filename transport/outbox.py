@@ -69,6 +69,7 @@ class Outbox:
         "_spawn",
         "_stream",
         "_write_seconds",
+        "behind",
     )
 
     def __init__(

@@ -37,6 +37,27 @@ async def test_a_client_that_reads_nothing() -> None:
         assert (await other.end_of(await other.ask("still there?", "steps")))["type"] == "agent_completed"
 
 
+async def test_a_slow_client_gets_fewer_records_that_say_the_same() -> None:
+    """Over real sockets: what the kernel did not take any more, and a replay, come merged to whom asked for it."""
+    async with open_board(AGENTS, write_seconds=60.0) as board, visitors(board) as guests:
+        reader = await guests.enter("talker", 1)
+        slow = await guests.enter("talker", 2, options={"receive_buffer": 4_096}, merge=True)
+        run = await reader.ask(str(8 * MEGABYTE), "talks")
+        end = await reader.end_of(run)
+        await slow.end_of(run)
+        again = await guests.enter("talker", 3, start="first", merge=True)
+        await again.end_of(run)
+        assert [record["seq"] for record in reader.records] == list(range(1, end["seq"] + 1))
+        for merging, most in ((slow, 6 * MEGABYTE), (again, 8 * MEGABYTE / 50)):
+            seqs = [
+                record["seq"] if isinstance(record["seq"], list) else [record["seq"]] * 2 for record in merging.records
+            ]
+            assert [first for first, _ in seqs] == [1, *(last + 1 for _, last in seqs[:-1])]
+            assert merging.records[-1] == end
+            assert len(merging.records) < most
+            assert sum(len(record["data"].get("text", "")) for record in merging.records) == 8 * MEGABYTE * 1_000
+
+
 async def test_a_client_that_commands_and_reads_nothing() -> None:
     """The results that wait for it are bounded in bytes; at the bound it is cut."""  # S8, S13
     limits = {"write_seconds": 60.0, "outbox_bytes": 20_000, "commands_per_s": 1e6, "burst": 1_000_000}

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from trio.testing import wait_all_tasks_blocked
 
 import callboard
+from callboard.transport.connection import MAX_TOLD
 from tests.transport.nodes import Node, open_node, say
 from tests.transport.peer import Message, Peer
 
@@ -20,16 +21,18 @@ A, B, C = "a" * 32, "b" * 32, "c" * 32
 
 
 class Talks(callboard.Agent):
-    """Says so many words, each on its own, one every 20 ms as a model does; with a tool in the middle if told so."""
+    """Says so many words, each on its own, one every 20 ms as a model does, or in bursts, or with a tool."""
 
     async def run(self, message: callboard.Message) -> str:
         count, _, how = message.text.partition(" ")
         for number in range(int(count)):
-            await (await self.emit("agent_delta", {"text": f"wörd{number} "}))
+            if how not in ("fast", "burst") and not (how == "pairs" and number % 2):
+                await trio.sleep(0.02)
+            receipt = await self.emit("agent_delta", {"text": f"wörd{number} "})
+            if how != "burst" and not (how == "pairs" and number % 2 == 0):
+                await receipt
             if how == "tool" and number == int(count) // 2:
                 await self.tool("look", {}, trio.lowlevel.checkpoint)
-            if how != "fast":
-                await trio.sleep(0.02)
         return "done"
 
 
@@ -87,18 +90,44 @@ async def read_to(peer: Peer, seq: int) -> list[Message]:
 async def test_who_keeps_up_gets_every_piece_when_it_is_said() -> None:
     """Nothing is merged and nothing held back: each record is there in the moment in which it was accepted.
 
-    Red if merging waits for more, or if a connection that keeps up is taken for one that lags.
+    Red if merging waits for more, or if a connection that keeps up is taken for one that lags: not because two pieces
+    became durable in one turn either.
     """
     async with open_node(agents=AGENTS) as node:
         peer, _ = await join(node, A, merge=True)
-        await peer.send(say(1, "5"))
+        await peer.send(say(1, "6 pairs"))
         began = trio.current_time()
         arrived = []
-        while len(peer.records) < 7:
-            if (await peer.receive())["t"] == "events":
-                arrived.append(round(trio.current_time() - began, 3))
-        assert [record["seq"] for record in peer.records] == [1, 2, 3, 4, 5, 6, 7]
-        assert arrived == [0.0, 0.0, 0.02, 0.04, 0.06, 0.08, 0.1]
+        while len(peer.records) < 8:
+            message = await peer.receive()
+            if message["t"] == "events":
+                seqs = [record["seq"] for record in message["events"]]
+                arrived.append((round(trio.current_time() - began, 3), seqs))
+        assert arrived == [(0.0, [1]), (0.02, [2, 3]), (0.04, [4, 5]), (0.06, [6, 7]), (0.06, [8])]
+
+
+async def test_what_memory_holds_no_more_is_merged() -> None:
+    """A burst of which only the end is in memory when this connection has its turn; the rest is read."""
+    async with open_node(agents=AGENTS, limits=callboard.Limits(tail_records=4)) as node:
+        peer, _ = await join(node, A, merge=True)
+        await peer.send(say(1, "50 burst"))
+        await read_to(peer, 52)
+        assert len(merged(peer.records)) == 1
+        other, _ = await join(node, B)
+        assert spelled(peer.records) == spelled(await read_to(other, 52))
+
+
+async def test_what_a_slow_replay_brings_ends_at_the_head_that_welcome_told() -> None:
+    """What has come since then is not taken for something that was missed."""
+    async with open_node(agents=AGENTS, limits=PATIENT) as node:
+        peer, _ = await join(node, A)
+        await peer.send(say(1, "2000"))
+        await read_to(peer, 700)
+        slow, welcome = await join(node, B, lockstep=True, start="first", merge=True)
+        await read_to(peer, 2_002)
+        assert spelled(await read_to(slow, 2_002)) == spelled(peer.records)
+        assert welcome["head"] >= 700
+        assert welcome["head"] in [last for _, last in merged(slow.records)]
 
 
 @pytest.mark.parametrize("tail", [4, 1_024], ids=["from the journal", "from memory"])
@@ -160,6 +189,22 @@ async def test_no_stretch_goes_across_what_a_ping_said() -> None:
         assert set(pings) < {last for _, last in merged(slow.records)}
         assert not any(first <= ping < last for ping in pings for first, last in merged(slow.records))
         assert spelled(slow.records) == spelled(await read_to(peer, 3_002))
+
+
+async def test_the_positions_that_a_connection_was_told_are_bounded() -> None:
+    """Who trickles for ever is pinged for ever: beyond a bound nothing merges, rather than across them."""  # S13
+    async with open_node(agents=AGENTS, limits=attrs.evolve(PATIENT, heartbeat_seconds=5.0)) as node:
+        peer, _ = await join(node, A)
+        slow, _ = await join(node, B, lockstep=True, merge=True)
+        ticks = MAX_TOLD + 2
+        for _ in range(ticks):
+            await node.board.publish("ada", "x.tick", {})
+            await trio.sleep(5)
+            for each in (peer, slow):
+                await each.send({"t": "ack", "seq": 0})
+        await peer.send(say(1, "20 burst"))
+        await read_to(peer, ticks + 22)
+        assert await read_to(slow, ticks + 22) == peer.records
 
 
 STEPS = st.lists(
