@@ -16,7 +16,7 @@ import pykka
 from ..runtime import Refusal, ReplyAddress
 from .commands import CommandEntry
 from .errors import StoreFailed, StoreUnavailable
-from .events import Event, Position, Record
+from .events import TURNING, Event, Position, Record
 from .journal import Appended, Batch, Journal, Opened
 from .log import Log
 from .snapshots import SnapshotPlan
@@ -29,7 +29,7 @@ Settled = Callable[[BaseException | None], None]
 class _Pending:
     """What is added, until it is durable. One for each append, so what few appends have is not made for all."""
 
-    __slots__ = ("acknowledge", "bytes", "commands", "epoch", "records", "settled", "snapshot")
+    __slots__ = ("acknowledge", "bytes", "commands", "epoch", "plain", "records", "settled", "snapshot")
 
     def __init__(self) -> None:
         self.records: list[Record] = []
@@ -39,6 +39,8 @@ class _Pending:
         self.settled: tuple[Settled, ...] = ()
         self.epoch: str | None = None
         self.snapshot = False
+        # No run begins or ends in these records.
+        self.plain = True
 
     def __bool__(self) -> bool:
         return bool(self.records or self.commands or self.epoch or self.snapshot)
@@ -117,32 +119,34 @@ class Ledger:
         record = Record.of(event, self._head, self._at)
         pending = self._pending
         pending.records.append(record)
+        pending.plain = pending.plain and record.type not in TURNING
         size = len(record.encoded)
         pending.bytes += size
         self.undurable_bytes += size
         self._added()
         return record
 
-    def add_all(self, events: Sequence[Event]) -> list[int]:
-        """`add` for many; gives their seqs."""
+    def add_all(self, events: Sequence[Event]) -> range:
+        """`add` for many in which no run begins or ends; gives their seqs."""
         now = self._now_ms()
         if now > self._at:
             self._at = now
-        at, seq, size = self._at, self._head, 0
+        at, first, size = self._at, self._head + 1, 0
+        # `Record.of`, spelled out; the time is the same for all of them.
+        middle = b',"at":%d,' % at
         pending = self._pending
-        seqs = []
+        append = pending.records.append
+        seq = first
         for event in events:
-            seq += 1
-            # `Record.of`, spelled out.
-            encoded = b'{"seq":%d,"at":%d,%b}' % (seq, at, event.body)
-            pending.records.append(Record(seq, at, event.id, event.type, event.run, encoded))
-            seqs.append(seq)
+            encoded = b'{"seq":%d%b%b}' % (seq, middle, event.body)
+            append(Record(seq, at, event.id, event.type, event.run, encoded))
             size += len(encoded)
-        self._head = seq
+            seq += 1
+        self._head = seq - 1
         pending.bytes += size
         self.undurable_bytes += size
         self._added()
-        return seqs
+        return range(first, seq)
 
     def acknowledge(self, address: ReplyAddress, seq: int) -> None:
         """Answer `address` with the position of the record that was added last, once it is durable."""
@@ -178,21 +182,21 @@ class Ledger:
 
         The journal may have answered already: `take_answer` says so.
         """
-        if self._in_flight is not None or not self._pending:
-            return False
         batch = self._pending
-        self._snapshots.note(len(batch.records), batch.bytes)
-        snapshot = self._snapshots.take(self._head) if batch.snapshot or self._snapshots.due else None
+        records = batch.records
+        if self._in_flight is not None or not (records or batch):
+            return False
+        due = self._snapshots.note(len(records), batch.bytes)
+        snapshot = self._snapshots.take(self._head) if due or batch.snapshot else None
         self._pending = _Pending()
         self._in_flight = batch
-        self.appends += 1
-        number = self.appends
+        self.appends = number = self.appends + 1
         self._asking = True
         try:
             self._journal.append(
                 self._token,
-                batch.records[0].seq if batch.records else self.log.head + 1,
-                Batch(tuple(batch.records), batch.commands, batch.epoch, snapshot),
+                records[0].seq if records else self.log.head + 1,
+                Batch(tuple(records), batch.commands, batch.epoch, snapshot, batch.bytes, batch.plain),
                 lambda outcome: self._done(number, outcome),
             )
         except Refusal as error:
@@ -223,11 +227,12 @@ class Ledger:
             self._fail(batch, outcome)
         assert isinstance(outcome, Appended)
         self._in_flight = None
-        self.log.extend(batch.records, outcome.first)
+        log = self.log
+        log.extend(batch.records, outcome.first, batch.bytes)
         if batch.epoch is not None:
-            self.log.epoch = batch.epoch
+            log.epoch = batch.epoch
         self.undurable_bytes -= batch.bytes
-        epoch = self.log.epoch
+        epoch = log.epoch
         for address, seq in batch.acknowledge:
             address.offer(Position(epoch, seq))
         for settled in batch.settled:

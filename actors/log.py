@@ -43,24 +43,39 @@ class Log:
         self._max_bytes = max_bytes
         self._tail: deque[Record] = deque()
         self._tail_bytes = 0
+        # What came last, which nearly every cursor that looks wants as it is: all of it, and what that weighs.
+        self._newest: Sequence[Record] = ()
+        self._newest_after = head
+        self._newest_bytes = 0
 
     @property
     def tail_first(self) -> int:
         """The oldest seq in memory; head + 1 when there is none."""
         return self.head + 1 - len(self._tail)
 
-    def extend(self, records: Sequence[Record], first: int) -> None:
-        """Show records that the journal has. `first` is the oldest that it keeps now."""
+    def extend(self, records: Sequence[Record], first: int, bytes: int | None = None) -> None:
+        """Show records that the journal has. `first` is the oldest that it keeps now, `bytes` what these weigh.
+
+        The sequence is handed out as it is: nobody may change it afterwards.
+        """
         head = self.head
-        for record in records:
-            head += 1
-            assert record.seq == head, (record.seq, head)
-            self._tail_bytes += len(record.encoded)
-        self._tail.extend(records)
-        self.head = head
+        count = len(records)
+        if bytes is None:
+            bytes = sum(len(record.encoded) for record in records)
+        if count:
+            assert records[0].seq == head + 1, (records[0].seq, head)
+            assert records[-1].seq == head + count, (records[-1].seq, head, count)
+            self._newest, self._newest_after, self._newest_bytes = records, head, bytes
+            self.head = head + count
         self.first = first
-        while len(self._tail) > 1 and (len(self._tail) > self._max_records or self._tail_bytes > self._max_bytes):
-            self._tail_bytes -= len(self._tail.popleft().encoded)
+        tail = self._tail
+        tail.extend(records)
+        size = self._tail_bytes + bytes
+        too_many = len(tail) - self._max_records
+        while (too_many > 0 or size > self._max_bytes) and len(tail) > 1:
+            size -= len(tail.popleft().encoded)
+            too_many -= 1
+        self._tail_bytes = size
 
     def dropped(self, first: int) -> None:
         """The journal keeps nothing before `first` any more."""
@@ -77,6 +92,8 @@ class Log:
             return LogGap(seq + 1, self.first - 1)
         if seq + 1 < self.tail_first:
             return BEHIND
+        if seq == self._newest_after and self._newest_bytes <= max_bytes:
+            return self._newest
         tail = self._tail
         taken: list[Record] = []
         size = 0

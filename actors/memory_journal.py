@@ -92,22 +92,33 @@ class MemoryJournal(Journal):
             done(StoreUnavailable(f"the journal holds {self._bytes} bytes; {self._max_bytes} are allowed"))
             return
         self._bytes += size
-        for record in records:
+        for record in () if batch.plain else records:
             if record.type in BEGINNINGS_AND_ENDS and record.run is not None:
                 if record.type == "agent_started":
                     stream.open_runs[record.run] = None
                 else:
                     stream.open_runs.pop(record.run, None)
-        stream.records.extend(records)
+        kept = stream.records
+        kept.extend(records)
         stream.head += len(records)
-        stream.snapshot = batch.snapshot or stream.snapshot
-        covered = stream.head if stream.snapshot is None else stream.snapshot.seq
-        while len(stream.records) > self._retained and stream.records[0].seq <= covered:
-            self._bytes -= len(stream.records.popleft().encoded)
-        stream.epoch = batch.epoch or stream.epoch
+        if batch.snapshot is not None:
+            stream.snapshot = batch.snapshot
+        if len(kept) > self._retained:
+            self._drop(stream)
+        if batch.epoch is not None:
+            stream.epoch = batch.epoch
         for entry in batch.commands:
             stream.memory.remember(entry)
-        done(Appended(stream.records[0].seq if stream.records else stream.head + 1))
+        done(Appended(kept[0].seq if kept else stream.head + 1))
+
+    def _drop(self, stream: _Stream) -> None:
+        """Keep no more than `retained_records`, but all that no snapshot covers."""
+        kept = stream.records
+        too_many = len(kept) - self._retained
+        if stream.snapshot is not None:
+            too_many = min(too_many, stream.snapshot.seq + 1 - kept[0].seq)
+        for _ in range(too_many):
+            self._bytes -= len(kept.popleft().encoded)
 
     async def read(self, session: str, after: int, *, max_records: int, max_bytes: int) -> Sequence[Record]:
         """See `Journal.read`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import attrs
@@ -328,7 +328,7 @@ class Publish:
         self.events = list(events)
         self.taken = False
         """Whether the session has looked at it: nothing more goes in."""
-        self.seqs: list[int] = []
+        self.seqs: Sequence[int] = ()
         """The seqs of the events that the session took."""
         self.refused: Refusal | None = None
         """Why it took no more than these."""

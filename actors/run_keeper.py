@@ -57,7 +57,7 @@ class RunKeeper:
         ledger: Ledger,
         *,
         record: Callable[[Event], Record],
-        record_all: Callable[[Sequence[Event]], list[int]] | None,
+        record_all: Callable[[Sequence[Event]], Sequence[int]] | None,
         changed: Callable[[], None],
     ) -> None:
         self._session = session
@@ -143,13 +143,14 @@ class RunKeeper:
             run.last_n = message.first + len(message.events) - 1
             message.seqs = self._record_all(message.events)
             return
+        message.seqs = seqs = []
         n = message.first
         for event in message.events:
             try:
-                message.seqs.append(self._take(message.run, n, event).seq)
+                seqs.append(self._take(message.run, n, event).seq)
             except Refusal as refused:
                 message.refused = refused
-                if not message.seqs:
+                if not seqs:
                     raise
                 return
             n += 1

@@ -70,10 +70,11 @@ class SnapshotPlan:
             return True
         return self._bytes >= self._size and (self._records >= self._every_records or self._bytes >= self._every_bytes)
 
-    def note(self, records: int, bytes: int) -> None:
-        """So many records came that no snapshot covers yet."""
+    def note(self, records: int, bytes: int) -> bool:
+        """So many records came that no snapshot covers yet. Whether one is `due` now."""
         self._records += records
         self._bytes += bytes
+        return self.due
 
     def take(self, head: int) -> Snapshot:
         """Make one that covers all records up to the head."""

@@ -51,7 +51,10 @@ logger = logging.getLogger("callboard")
 # millisecond is below what a person or a TCP peer notices, and 256 messages are about 64 µs of plain handlers.
 SLICE_SECONDS = 0.0005
 SLICE_MESSAGES = 256
-# How far a slice may grow where other tasks are as busy: they are then served as late again as they are by each other.
+# What the actors of a loop get where other tasks are busy, as a part of what those take. With as much as they a hundred
+# agents that speak all the time had a turn of their session for every third event, and a turn costs more than to speak.
+SHARE = 0.25
+# How far a slice may grow there, so that the others are not served much later than they are by each other.
 LONGEST_SLICE_SECONDS = 0.01
 # One actor's share of a slice, so that a busy one does not keep the others waiting for a whole slice.
 TURN_MESSAGES = 64
@@ -85,17 +88,12 @@ class ActorSystem:
         self.timers = Timers(self.call)
         self.waits = Waits.of_this_run()
         self.failure: BaseException | None = None
-        # Where the dispatcher's work is done. Handlers of messages without context variables run in a blank context of
-        # their own each, which is one and the same as long as none of them sets a variable; so turns are taken in it.
+        # Where handlers of messages without context variables run: a context of their own each, which is one and the
+        # same as long as none of them sets a variable.
         self.blank_context = contextvars.Context()
-        # What is nobody's message (hooks, orders, errands) runs in that of whoever has opened the system.
-        self.home = contextvars.copy_context()
         self._token = trio.lowlevel.current_trio_token()
         self._run_queue: deque[Mailbox | _Errand] = deque()
-        # The dispatcher while it has nothing to do.
         self._parked: trio.lowlevel.Task | None = None
-        self.enqueue: Callable[[Mailbox | _Errand], None] = self._run_queue.append
-        """Give a cell a turn. It wakes the dispatcher where that is parked, and is no more than an `append` else."""
         self._clock = trio.lowlevel.current_clock()
         self.tasks: dict[trio.lowlevel.Task, Cell] = {}
         """The coroutines of actors that run, and whose they are."""
@@ -196,12 +194,12 @@ class ActorSystem:
 
     # -- for cells and refs -----------------------------------------------------------------------------------------
 
-    def _enqueue_and_wake(self, cell: Mailbox | _Errand) -> None:
+    def enqueue(self, cell: Mailbox | _Errand) -> None:
+        """Give a cell a turn."""
         self._run_queue.append(cell)
-        task = self._parked
-        assert task is not None
-        self._parked, self.enqueue = None, self._run_queue.append
-        trio.lowlevel.reschedule(task)
+        if self._parked is not None:
+            task, self._parked = self._parked, None
+            trio.lowlevel.reschedule(task)
 
     def has_work(self) -> bool:
         """Whether an actor, or an errand, waits for the dispatcher."""
@@ -213,7 +211,7 @@ class ActorSystem:
 
     def do_soon(self, order: Callable[[], None]) -> None:
         """Have the dispatcher call `order`, in no actor's turn. Trio thread only."""
-        self.enqueue(_Errand(order, self.home))
+        self.enqueue(_Errand(order))
 
     def call(self, function: Callable[..., Any], *args: Any) -> None:
         """Call what is not an actor's own code; what it raises ends the system in order instead of the whole run."""
@@ -302,41 +300,33 @@ class ActorSystem:
         clock = self.slice_clock
         others = 0.0
         while True:
-            # With its one task the dispatcher would get one slice whenever a thousand other tasks had a turn each, and
-            # the mailboxes would fill: so all actors together get as long as all the others took.
-            self._run_slice(min(max(SLICE_SECONDS, others), LONGEST_SLICE_SECONDS))
+            # A pass of trio's loop takes no longer than a slice where the others leave room for that. Where they alone
+            # take longer, as a thousand tasks do, the mailboxes would fill while the dispatcher has its one turn: all
+            # actors together then get a share of the time, small enough that what many tasks say to one actor gathers
+            # and is handled in one turn.
+            self._run_slice(min(max(SLICE_SECONDS - others, others * SHARE), LONGEST_SLICE_SECONDS))
             if self._run_queue:
                 left = clock()
                 await trio.lowlevel.checkpoint()
                 others = clock() - left
             else:
                 others = 0.0
-                self._parked, self.enqueue = trio.lowlevel.current_task(), self._enqueue_and_wake
+                self._parked = trio.lowlevel.current_task()
                 await trio.lowlevel.wait_task_rescheduled(self._unpark)
 
     def _run_slice(self, seconds: float) -> None:
+        queue = self._run_queue
         clock = self.slice_clock
         deadline = clock() + seconds
         budget = int(SLICE_MESSAGES * seconds / SLICE_SECONDS)
-        while self._run_queue and budget > 0:
-            if self.blank_context:
-                self.blank_context = contextvars.Context()  # a handler has left something in it
-            budget = self.blank_context.run(self._take_turns, budget, deadline)
-
-    def _take_turns(self, budget: int, deadline: float) -> int:
-        """Have the ready cells take turns until the time is up or the context is not blank; the budget left."""
-        queue = self._run_queue
-        clock = self.slice_clock
-        blank = self.blank_context
-        while queue and budget > 0 and not blank:
+        while queue and budget > 0:
             share = TURN_MESSAGES if budget > TURN_MESSAGES else budget
             try:
                 budget -= queue.popleft().turn(share, deadline) or 1
             except BaseException as error:  # noqa: BLE001 - a defect of the kernel itself: stop in order and tell
                 self.abort(error)
             if clock() > deadline:
-                return 0
-        return budget
+                break
 
     def put_question(self, cell: Cell, message: Any, reply: Reply[Any]) -> None:
         """Put a question into a mailbox and, if the dispatcher is parked, do its work for one slice right here.
@@ -351,7 +341,7 @@ class ActorSystem:
         if dispatcher is None or trio.current_effective_deadline() <= trio.current_time():
             cell.put(message, reply)
             return
-        self._parked, self.enqueue = None, self._run_queue.append
+        self._parked = None
         try:
             cell.put(message, reply)
             self._run_slice(SLICE_SECONDS)
@@ -359,10 +349,10 @@ class ActorSystem:
             if self._run_queue:
                 trio.lowlevel.reschedule(dispatcher)
             else:
-                self._parked, self.enqueue = dispatcher, self._enqueue_and_wake
+                self._parked = dispatcher
 
     def _unpark(self, _: object) -> trio.lowlevel.Abort:
-        self._parked, self.enqueue = None, self._run_queue.append
+        self._parked = None
         return trio.lowlevel.Abort.SUCCEEDED
 
     @trio.lowlevel.enable_ki_protection
@@ -403,15 +393,14 @@ class ActorSystem:
 class _Errand:
     """An order in the run queue, between the turns of cells."""
 
-    __slots__ = ("home", "order")
+    __slots__ = ("order",)
 
-    def __init__(self, order: Callable[[], None], home: contextvars.Context) -> None:
+    def __init__(self, order: Callable[[], None]) -> None:
         self.order = order
-        self.home = home
 
     def turn(self, budget: int, deadline: float) -> int:
         """Carry it out; it counts as one message."""
-        self.home.run(self.order)
+        self.order()
         return 1
 
 

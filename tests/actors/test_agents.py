@@ -129,6 +129,52 @@ async def test_what_is_said_without_a_pause_keeps_its_order_and_its_receipts(bur
     assert [position.seq for _, position in positions] == [n + 1 for n, _ in positions]
 
 
+SAYINGS = st.tuples(
+    st.sampled_from(("agent_delta", "agent_thinking", "x.n", "x.m", "agent_started", "agent_completed", "nothing", 7)),
+    st.sampled_from(({"text": "t"}, {"text": 1}, {"text": "t", "n": 2}, {}, {"text": "\ud800"}, None)),
+)
+
+
+# S2 S6
+@settings(max_examples=60)
+@given(st.lists(SAYINGS, max_size=12), st.booleans())
+async def test_an_event_behind_others_is_treated_as_one_alone(sayings: list[tuple[Any, Any]], terminal: bool) -> None:
+    """Red if what joins a message that waits is checked otherwise, numbered otherwise, or comes after the end."""
+    told: list[list[str]] = []
+
+    def agent(*, alone: bool) -> type[Agent]:
+        class Says(Agent):
+            async def run(self, message: Message) -> None:
+                heard: list[str] = []
+                told.append(heard)
+                for type, data in sayings:
+                    if type == "agent_completed":
+                        if not terminal:
+                            continue
+                        data = {"result": None, "duration_ms": 0}
+                    try:
+                        receipt = await self.emit(type, data)
+                        if alone:
+                            await receipt
+                    except (GrammarError, InvalidEvent) as error:
+                        heard.append(str(error).replace(message.run, "run"))
+
+        return Says
+
+    async with open_world(agents={"alone": agent(alone=True), "behind": agent(alone=False)}) as world:
+        histories = []
+        for user in ("alone", "behind"):
+            client = await world.connected(user)
+            await client.say("go", agent=user)
+            await trio.sleep(10)
+            run = client.run_of(1)
+            histories.append(
+                [(r["id"].removeprefix(run), r["type"], r["data"]) for r in (await world.history(user))[1:]]
+            )
+    assert told[0] == told[1]
+    assert histories[0] == histories[1]
+
+
 async def test_a_burst_is_one_message_to_the_session() -> None:
     """Red if each event of a burst costs a message and a turn of the session's."""
 

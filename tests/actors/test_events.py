@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from callboard.actors import Event, InvalidEvent, Record
-from callboard.actors.events import FIELDS, MAX_INT, check_json, encode_json
+from callboard.actors.events import FIELDS, MAX_INT, EventKind, check_json, encode_json
 
 json_values = st.recursive(
     st.none()
@@ -196,3 +196,38 @@ def test_equal_maps_have_equal_bytes_in_order() -> None:
     left = encode_json({"b": {"y": 1, "x": 2}, "a": 1}, 8, in_order=True)
     right = encode_json({"a": 1, "b": {"x": 2, "y": 1}}, 8, in_order=True)
     assert left == right
+
+
+class Text(str):
+    """Text of a class of its own, which msgspec would encode."""
+
+
+# What an agent's author may put into an event, the wrong things among them.
+odd_values = st.one_of(
+    json_values,
+    st.text(max_size=30),
+    st.text(st.characters(categories=["Cs", "Lu"]), max_size=2),
+    st.sampled_from((MAX_INT, MAX_INT + 1, -MAX_INT - 1, float("nan"), b"", Odd(), Text("t"), {"a": {1: 2}}, True)),
+)
+odd_maps = st.dictionaries(st.sampled_from(("text", "a", "b", Text("text"), Text("a"), 7)), odd_values, max_size=3)
+
+
+@settings(max_examples=400)
+@given(
+    st.sampled_from((*RIGHT, "x.n")),
+    st.one_of(odd_maps, odd_maps.map(lambda data: {"text": "t", **data}), st.sampled_from((None, [], "text"))),
+    st.sampled_from((0, 30, 10**6)),
+    st.sampled_from((0, 1, 2, 8)),
+)
+def test_the_short_way_of_a_flat_event_is_the_long_one(type: str, data: Any, max_bytes: int, max_depth: int) -> None:
+    """Red if what is encoded in one stretch differs from what is looked at field by field, or is refused otherwise."""
+
+    def outcome(make: Any, number: Any) -> Any:
+        try:
+            event = make(number, data)
+        except InvalidEvent as error:
+            return str(error)
+        return event.id, event.type, event.run, event.call, event.tool, event.body
+
+    kind = EventKind(type, "r/ü", max_bytes=max_bytes, max_depth=max_depth)
+    assert outcome(kind.make_numbered, 12) == outcome(kind.make, "r/ü/12")

@@ -24,6 +24,7 @@ from callboard.runtime.family import Family
 from callboard.runtime.mailbox import Mailbox
 from callboard.runtime.ref import Ref
 from callboard.runtime.reply import Reply
+from callboard.runtime.system import ActorSystem
 from callboard.runtime.together import Together
 from callboard.runtime.waits import Waits
 
@@ -492,15 +493,14 @@ SEEDS = "runtime/test_determinism.py::test_one_seed_gives_one_run"
 @mutant("A12", SEEDS)
 def turns_by_chance(patch: pytest.MonkeyPatch) -> None:
     """Which ready actor is first comes from nobody's seed."""
-    turn = Cell.turn
+    enqueue = ActorSystem.enqueue
 
-    def shuffling(self: Cell, *args: Any) -> int:
-        done = turn(self, *args)
+    def shuffled(self: Any, cell: Any) -> None:
+        enqueue(self, cell)
         if os.urandom(1)[0] < 64:
-            self.system._run_queue.rotate(1)
-        return done
+            self._run_queue.rotate(1)
 
-    patch.setattr(Cell, "turn", shuffling)
+    patch.setattr(ActorSystem, "enqueue", shuffled)
 
 
 @mutant("A12", SEEDS)

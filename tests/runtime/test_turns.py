@@ -1,7 +1,6 @@
 """A1: one message at a time, whatever the handlers are and however messages come."""
 
 import contextvars
-from collections.abc import Awaitable, Callable
 from functools import partial
 from itertools import pairwise
 from typing import Any
@@ -180,7 +179,8 @@ def test_what_a_handler_sets_is_seen_by_no_other(told: list[tuple[str, str, bool
             await trio.sleep(100)
             assert user.get("none") == "none"
 
-    in_an_empty_context(main)
+    # An empty context, whatever the test runner has set in this one.
+    contextvars.Context().run(lambda: trio.run(main, clock=MockClock(autojump_threshold=0)))
     assert seen == [name for name, _, _ in told]
 
 
@@ -201,76 +201,6 @@ async def test_plain_handlers_cost_no_task() -> None:
         await trio.sleep(6)
         assert trio.lowlevel.current_statistics().tasks_living == before
         assert system.statistics().tasks == 0
-
-
-def in_an_empty_context(main: Callable[[], Awaitable[None]]) -> None:
-    """Run as programs do; `trio.testing` and pytest-trio set variables in the context of the tests."""
-    contextvars.Context().run(lambda: trio.run(main, clock=MockClock(autojump_threshold=0)))
-
-
-def test_what_is_told_arrives_as_it_is() -> None:
-    """Tuples too, which is what the mailbox's own envelopes are, and what proxies tell."""
-    heard: list[Any] = []
-    messages = [None, (), (1, None, None), ("m", None, contextvars.Context()), [1], "m"]
-
-    class Note(Actor):
-        def on_receive(self, message: Any) -> None:
-            heard.append(message)
-
-        def note(self, word: str) -> None:
-            heard.append(word)
-
-    async def main() -> None:
-        async with open_system() as system:
-            ref = await system.spawn(Note, id="a")
-            for message in messages:
-                ref.tell(message)
-            ref.proxy().note.defer("called")
-            await settle(system)
-
-    in_an_empty_context(main)
-    assert heard == [*messages, "called"]
-
-
-def test_hooks_run_in_the_context_of_whoever_opened_the_system() -> None:
-    """Not in that of a message, nor of a task that asks, although its task may take the actor's turn."""
-    user: contextvars.ContextVar[str] = contextvars.ContextVar("user", default="nobody")
-    seen: list[tuple[str, str]] = []
-
-    class Noting(Actor):
-        def on_receive(self, message: str) -> None:
-            seen.append((message, user.get()))
-            self.want_turn_end()
-            user.set("handler")
-            if message == "fail":
-                raise ValueError(message)
-
-        def on_turn_end(self) -> None:
-            seen.append(("turn end", user.get()))
-
-        def on_failure(self, *_: object) -> None:
-            seen.append(("failure", user.get()))
-
-        def on_stop(self) -> None:
-            seen.append(("stop", user.get()))
-
-    async def speak(ref: Ref[Any], name: str) -> None:
-        user.set(name)
-        await ref.ask_async("ask")
-        await ref.ask_async("ask")
-        with pytest.raises(ValueError, match="fail"):
-            await ref.ask_async("fail")
-
-    async def main() -> None:
-        user.set("opener")
-        async with open_system() as system:
-            ref = await system.spawn(Noting, id="a")
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(speak, ref, "ann")
-
-    in_an_empty_context(main)
-    turn = [("ask", "ann"), ("turn end", "opener")]
-    assert seen == [*turn, *turn, ("fail", "ann"), ("failure", "opener"), ("stop", "opener")]
 
 
 async def test_others_run_while_an_actor_has_thousands_of_messages() -> None:
@@ -337,11 +267,17 @@ async def slices(*, others_take: float) -> list[int]:
     return [end - begin for begin, end in pairwise([0, *ends, 300])]
 
 
-async def test_actors_get_as_long_as_all_other_tasks_took() -> None:
+async def test_actors_get_a_share_of_what_all_other_tasks_take() -> None:
     """Red if a thousand busy tasks leave the actors one short slice for each turn of theirs, and mailboxes fill."""
-    first, *others, _ = await slices(others_take=0.002)
+    first, *others, _ = await slices(others_take=0.008)
     assert first in (2, 4)  # half a millisecond, as nothing is known yet; trio shuffles, so there may be two in a row
-    assert all(number >= 7 for number in others)
+    assert all(number >= 7 for number in others)  # two milliseconds
+
+
+async def test_a_pass_of_the_loop_is_no_longer_than_a_slice_if_the_others_leave_room() -> None:
+    """Red if actors take their half millisecond although others took most of it."""
+    _, *others, _ = await slices(others_take=0.00035)
+    assert others.count(1) > len(others) / 2  # trio shuffles: else the dispatcher had two turns in a row
 
 
 async def test_a_slice_has_an_end_however_busy_the_others_are() -> None:
@@ -361,7 +297,7 @@ async def test_on_turn_end_runs_once_for_many_messages() -> None:
         def on_turn_end(self) -> None:
             log.append("end")
 
-    async with open_system(slice_clock=frozen_clock) as system:
+    async with open_system() as system:
         ref = await system.spawn(Batch, id="a")
         for n in range(10):
             ref.tell(n)
