@@ -12,6 +12,7 @@ BIN := $(VENV)/bin
 # -qq: errors only; warnings tell of the machine's own pip settings.
 PIP_INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check --no-input
 ARGS ?=
+SCENARIOS := kernel savina delivery journal tokens storm reconnect idle neighbour churn growth
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -33,7 +34,7 @@ test: $(VENV)/.installed-dev ## run all tests
 	@$(BIN)/python -m pytest $(ARGS)
 
 bench: $(VENV)/.installed-bench ## measure callboard and its peers, side by side
-	@$(BIN)/python -m benchmarks $(if $(ARGS),$(ARGS),kernel savina delivery)
+	@$(BIN)/python -m benchmarks $(if $(ARGS),$(ARGS),$(SCENARIOS))
 
 check: $(VENV)/.installed-dev ## formatting, lint, types and layers
 	@$(BIN)/ruff format --check .

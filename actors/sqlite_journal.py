@@ -27,6 +27,7 @@ import apsw
 import attrs
 import trio
 
+from ..runtime import places
 from .errors import JournalRefused, StoreUnavailable
 from .events import Record
 from .ids import SessionKey
@@ -311,7 +312,7 @@ class SqliteJournal(Journal):
         except apsw.Error as again:
             error.add_note(f"and it was not rolled back: {_said(again)}")
         if not isinstance(error, apsw.Error | OSError):
-            logger.error("the journal %s failed: %s", self.path, type(error).__name__, exc_info=error)
+            logger.error("the journal %s failed: %s", self.path, places(error))
             return error
         if not self._failing:
             self._failing = True

@@ -8,8 +8,15 @@ from .delivery.command import command as delivery
 from .journal.command import command as journal
 from .kernel.command import command as kernel
 from .savina.command import command as savina
+from .sessions.churn import command as churn
+from .sessions.growth import command as growth
+from .sessions.idle import command as idle
+from .sessions.neighbour import command as neighbour
+from .sessions.reconnect import command as reconnect
+from .sessions.storm import command as storm
+from .sessions.tokens import command as tokens
 
-SCENARIOS = (kernel, savina, delivery, journal)
+SCENARIOS = (kernel, savina, delivery, journal, tokens, storm, reconnect, idle, neighbour, churn, growth)
 
 
 @click.group(chain=True, subcommand_metavar="NAME [OPTIONS] ...")

@@ -36,7 +36,7 @@ from .reply import Reply, ReplyAddress, loop_of_this_thread
 from .supervision import Backoff, ChildSpec, Exit, ExitKind, Plan, Restart, Strategy, Supervision, decide
 from .system import ActorSystem, open_system
 from .timers import Timer, Timers
-from .tracebacks import TRACEBACKS, log_traceback
+from .tracebacks import TRACEBACKS, log_traceback, places
 
 __all__ = [
     "TRACEBACKS",
@@ -84,4 +84,5 @@ __all__ = [
     "log_traceback",
     "loop_of_this_thread",
     "open_system",
+    "places",
 ]

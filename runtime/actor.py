@@ -55,6 +55,7 @@ class Actor(pykka.Actor):
     """How this actor supervises its children."""
 
     _cell: Cell = cast("Cell", _NotStarted())
+    _actor_ref: Ref[Self] = cast("Any", _NotStarted())
 
     @classmethod
     def start(cls, *args: Any, **kwargs: Any) -> Ref[Self]:
@@ -77,17 +78,21 @@ class Actor(pykka.Actor):
         self._cell = cell
         cell.bind(self, self._proxied)
         self._actor_ref = cell.ref
-        self.actor_stopped = cell.ref.actor_stopped
 
     @cached_property
     def actor_urn(self) -> str:  # type: ignore[override]
         """Pykka's unique name of the actor."""
-        return self._cell.ref.actor_urn
+        return self._actor_ref.actor_urn
 
     @cached_property
     def actor_inbox(self) -> Any:  # type: ignore[override]
         """The mailbox as pykka's code sees it."""
-        return self._cell.ref.actor_inbox
+        return self._actor_ref.actor_inbox
+
+    @cached_property
+    def actor_stopped(self) -> Any:  # type: ignore[override]
+        """What pykka's code asks whether the actor is gone."""
+        return self._actor_ref.actor_stopped
 
     # Pykka's points for implementors of actor types: the cell does what they would.
     @staticmethod
@@ -106,7 +111,7 @@ class Actor(pykka.Actor):
     @property
     def actor_ref(self) -> Ref[Self]:
         """This actor's address."""
-        return self._cell.ref
+        return self._actor_ref
 
     @property
     def system(self) -> ActorSystem:
@@ -133,7 +138,7 @@ class Actor(pykka.Actor):
 
     def watch(self, ref: Ref[Any]) -> None:
         """Receive one `ActorExited` when `ref`, of the same trio loop, is gone for good; at once if it is (law A9)."""
-        ref._cell.watch(self._cell)
+        ref._cell.watch(self._cell, ref)
 
     def unwatch(self, ref: Ref[Any]) -> None:
         """Take `watch` back."""

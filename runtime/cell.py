@@ -17,7 +17,6 @@ again instead of being gone.
 
 from __future__ import annotations
 
-import contextvars
 import enum
 import threading
 from collections.abc import Callable, Coroutine, Iterable
@@ -26,12 +25,11 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 import pykka
-import pykka.messages
 import trio
 
 from .deadletters import DeathReason
 from .errors import NotRunning, Refusal
-from .mailbox import ActorStop, Mailbox
+from .mailbox import SPECIAL, ActorStop, Mailbox
 from .ref import Ref
 from .reply import Reply
 
@@ -62,7 +60,6 @@ class State(enum.Enum):
 
 # Read for each turn and message; Python 3.11 looks a member of an enum up slowly.
 RUNNING = State.RUNNING
-Context = contextvars.Context
 
 
 @attrs.frozen(eq=False)
@@ -80,10 +77,6 @@ class _Binding(threading.local):
 
 
 binding = _Binding()
-
-
-# The messages that do not go to `on_receive`.
-SPECIAL = frozenset((ActorStop, pykka.messages.ProxyCall, pykka.messages.ProxyGetAttr, pykka.messages.ProxySetAttr))
 
 
 class Cell(Mailbox):
@@ -184,12 +177,13 @@ class Cell(Mailbox):
             raise ValueError(f"mailbox_capacity of {type(seen).__name__} is {capacity}; it must be >= 1")
         self.actor = actor  # already here, because its `__init__` may make a proxy to itself
         if not hasattr(self, "ref"):
-            self.ref = self._make_ref(type(seen))
+            self.kind = type(seen)
+            self.ref = self._make_ref()
         self.capacity = capacity
         self.overflow = getattr(seen, "mailbox_overflow", actor.mailbox_overflow)
 
-    def _make_ref(self, kind: type[Any]) -> Ref[Any]:
-        return Ref(self, kind)
+    def _make_ref(self) -> Ref[Any]:
+        return Ref(self)
 
     def report(self, error: BaseException) -> None:
         """Tell operators of a failure."""
@@ -282,62 +276,73 @@ class Cell(Mailbox):
         receive = self.receive
         # Those who stand in line now: nobody joins it while this runs.
         senders = self.senders
-        blank = self.system.blank_context
-        if blank:
-            blank = self.system.blank_context = Context()  # a handler that did not return has left something in it
+        blank = self.system.blank_context  # this runs in it
         while done < budget:
             if self.lane:
                 item = self.lane.popleft()
                 if item.__class__ is not tuple:
                     done += 1
+                    self.message = None
                     self._obey(item)
                     if self.state is not RUNNING:
                         return done
                     continue
-                message, reply, context = item
             elif queue:
-                message, reply, context = queue.popleft()
+                item = queue.popleft()
                 if senders:
                     self.admit()
             else:
                 break
             done += 1
-            function = receive
-            if message.__class__ in SPECIAL or (reply is not None and reply.abandoned):
-                special = self._special(message, reply)
-                if special is None:
-                    if self.state is not RUNNING:
-                        return done
-                    continue
-                function = special
-            self.message = message
-            self.reply = reply
             try:
-                result = (context or blank).run(function, message)
+                if item.__class__ is not tuple:
+                    reply = None
+                    self.message = item
+                    result = receive(item)
+                else:
+                    message, reply, context = item
+                    function = receive
+                    if message.__class__ in SPECIAL or (reply is not None and reply.abandoned):
+                        special = self._special(message, reply)
+                        if special is None:
+                            if self.state is not RUNNING:
+                                return done
+                            continue
+                        function = special
+                    self.message = message
+                    self.reply = reply
+                    result = function(message) if context is None else context.run(function, message)
             except BaseException as error:  # noqa: BLE001 - the cell: the supervisor decides what an exception means
-                if not self._raised(error):
+                if not self.system.home.run(self._raised, error):
                     return done
             else:
                 if result.__class__ is CoroutineType:
-                    self._run_coroutine(result, context or blank, self._after_handler)
+                    if item.__class__ is tuple and item[2] is not None:
+                        item[2].run(self._run_coroutine, result, self._after_handler)
+                    else:
+                        self._run_coroutine(result, self._after_handler)
                     return done
                 # `_answered`, spelled out: a call less is a tenth of the whole.
                 self.handled += 1
-                self.message = None
                 if reply is not None:
                     reply, self.reply = self.reply, None  # the handler may have taken it over
                     if reply is not None:
                         reply.offer(result)
             if blank:
-                blank = self.system.blank_context = Context()  # the next message is not to see what this one set
+                break  # the next message is not to see what this one has set
             if not done % CLOCK_EVERY and self.system.slice_clock() > deadline:
                 break
+        self.message = None
         if self.turn_end_wanted:
             self.turn_end_wanted = False
             self._obey(self.actor.on_turn_end)
             if self.state is not RUNNING:
                 return done
-        self._resume()
+        # `_resume`, spelled out.
+        if queue or self.lane or self.turn_end_wanted:
+            self.system.enqueue(self)
+        else:
+            self.idle = True
         return done
 
     def _special(self, message: Any, reply: Reply[Any] | None) -> Callable[[Any], Any] | None:
@@ -348,14 +353,15 @@ class Cell(Mailbox):
         if message.__class__ is ActorStop:
             if reply is not None:
                 self.when_gone(lambda _: reply.set(None))
-            self.begin_stop()
+            self.message = None
+            self.system.home.run(self.begin_stop)
             return None
         return self.actor._handle_receive
 
     def _obey(self, order: Callable[[], None]) -> None:
         """Call an order of the lane, or a plain hook."""
         try:
-            order()
+            self.system.home.run(order)
         except BaseException as error:  # noqa: BLE001 - the cell: a hook that raises is a failure of its actor
             self.fail(error)
             self._abort_unless_exception(error)
@@ -398,10 +404,9 @@ class Cell(Mailbox):
     def _run_coroutine(
         self,
         coroutine: Coroutine[Any, Any, Any],
-        context: contextvars.Context,
         then: Callable[[Any, BaseException | None], None],
     ) -> None:
-        """Run a coroutine of the actor in a task; the cell is busy until `then(result, error)`."""
+        """Run a coroutine of the actor in a task, in a copy of this context; busy until `then(result, error)`."""
         self.scope = scope = trio.CancelScope()
         self.busy_since = trio.current_time()
         if self.reply is not None:
@@ -409,7 +414,7 @@ class Cell(Mailbox):
             self.reply.on_abandon = lambda: self.system.run_soon(scope.cancel)
             if self.reply.abandoned:
                 scope.cancel()  # in this very moment, by a thread that found nobody to tell
-        context.run(self.system.start_task, self, coroutine, scope, then)
+        self.system.start_task(self, coroutine, scope, then)
 
     def _after_handler(self, result: Any, error: BaseException | None) -> None:
         if self.killing is not None:
@@ -419,7 +424,7 @@ class Cell(Mailbox):
                 self.report(error)
             self.bury(message, DeathReason.INTERRUPTED, killing)
             if reply is not None:
-                reply.offer_exception(pykka.ActorDeadError(f"{self.ref} was killed while it worked on the answer"))
+                reply.offer_exception(pykka.ActorDeadError(f"{self} was killed while it worked on the answer"))
             self._killed(killing)
         elif error is None:
             # Also a handler that was cancelled because its asker has gone: no failure, its answer is dropped (law A5).
@@ -438,9 +443,7 @@ class Cell(Mailbox):
             self._abort_unless_exception(error)
             return
         if result.__class__ is CoroutineType:
-            self._run_coroutine(
-                result, contextvars.copy_context(), lambda _, error: then(error if error is not None else self.killing)
-            )
+            self._run_coroutine(result, lambda _, error: then(error if error is not None else self.killing))
         else:
             then(None)
 
@@ -552,7 +555,7 @@ class Cell(Mailbox):
         self.state = State.FAILED
         self.idle = False
         self.kill_wanted = None
-        self._drop_deferred(pykka.ActorDeadError(f"{self.ref} has ended"))
+        self._drop_deferred(pykka.ActorDeadError(f"{self} has ended"))
         self._without_children(lambda: self._failed(None))
 
     def _failed(self, error: BaseException | None) -> None:
@@ -577,10 +580,9 @@ class Cell(Mailbox):
             return
         self.state = State.DEAD
         self.reason = reason
-        self.ref.actor_stopped.set()
         self.close(self._taken_over if reason is None else _not_taken_over)
         if self.deferred:
-            self._drop_deferred(pykka.ActorDeadError(f"{self.ref} not found"))
+            self._drop_deferred(pykka.ActorDeadError(f"{self} not found"))
         for watched in self.watching or ():
             if watched.watchers is not None:
                 watched.watchers.pop(self, None)
@@ -597,8 +599,10 @@ class Cell(Mailbox):
         for callback in gone or ():
             self.system.call(callback, reason)
         self.actor._let_go()
-        # Refs may be kept for long; what the actor held is not.
-        del self.actor, self.receive, self.factory
+        # Refs may be kept for long; what the actor held is not. Nothing here refers to itself any more.
+        del self.actor, self.receive, self.factory, self.ref
+        if self.parent is not None:  # the root's goes on refusing
+            self.family = None
         self.system.cell_gone()
 
     def _down(self) -> None:
@@ -607,7 +611,7 @@ class Cell(Mailbox):
         self.state = State.RESTARTING
         self.comes_back = False
         self.kill_wanted = None
-        self._drop_deferred(pykka.ActorDeadError(f"{self.ref} was restarted with a sibling before it answered"))
+        self._drop_deferred(pykka.ActorDeadError(f"{self} was restarted with a sibling before it answered"))
         self._parents_family().child_down(self)
 
     def _taken_over(self, message: Any, reply: Reply[Any] | None) -> bool:
@@ -625,10 +629,10 @@ class Cell(Mailbox):
 
     # -- watching ---------------------------------------------------------------------------------------------------
 
-    def watch(self, watcher: Cell) -> None:
-        """Tell `watcher` once when this cell is gone; at once if it is gone already."""
+    def watch(self, watcher: Cell, ref: Ref[Any]) -> None:
+        """Tell `watcher` once when this cell, whose ref this is, is gone; at once if it is gone already."""
         if self.state is State.DEAD:
-            watcher.notify(ActorExited(self.ref, self.reason))
+            watcher.notify(ActorExited(ref, self.reason))
             return
         if self.watchers is None:
             self.watchers = {}

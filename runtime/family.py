@@ -8,7 +8,8 @@ supervisor that takes down one stuck child still looks after all others. How sib
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any
 
 import trio
@@ -17,7 +18,6 @@ from .cell import Cell, State
 from .errors import Killed, NotRunning, RestartsExhausted
 from .ref import Ref
 from .supervision import ChildSpec, Exit, ExitKind, Plan, Restart, Strategy, Supervision, decide
-from .timers import Timer
 from .together import Child, Together
 
 __all__ = ["Child", "Family"]
@@ -56,25 +56,22 @@ class Family:
             raise ValueError(f"{self._cell.path} has a child {spec.id!r} already")
         cell = Cell(self._cell.system, self._cell, spec.id, spec.factory, supervised=True)
         self.adopt(spec, cell)
-        outcome: list[BaseException | None] = []
-        returned = False
+        ref = cell.ref
+        cell.start(_at_once)
+        if cell.state is State.STARTING:
+            cell.started = partial(self._report, cell, started)
+        elif cell.state is not State.RUNNING:
+            assert cell.last_error is not None
+            raise cell.last_error
+        elif started is not None:
+            started(None)
+        return ref
 
-        def report(error: BaseException | None) -> None:
-            if not returned:
-                outcome.append(error)
-            elif started is not None:
-                self._cell.system.call(started, error)
-            elif error is not None:
-                self._cell.system.report(cell, error)
-
-        cell.start(report)
-        returned = True
-        if outcome:
-            if outcome[0] is not None:
-                raise outcome[0]
-            if started is not None:
-                started(None)
-        return cell.ref
+    def _report(self, cell: Cell, started: Started | None, error: BaseException | None) -> None:
+        if started is not None:
+            cell.system.call(started, error)
+        elif error is not None:
+            cell.system.report(cell, error)
 
     def adopt(self, spec: ChildSpec, cell: Cell) -> None:
         """Take a cell that was made as a child."""
@@ -85,6 +82,8 @@ class Family:
         child = self.children.get(cell.id)
         if child is not None and child.cell is cell:
             del self.children[cell.id]
+            if child.deadline is not None:
+                child.deadline.cancel()
             if self._together is not None:
                 self._together.ended(child)
 
@@ -210,18 +209,16 @@ class Family:
             if done is not None:
                 done()
             return
-        timer: Timer = cell.system.timers.call_later(
-            child.spec.stop_seconds,
-            lambda: cell.kill(Killed(f"{cell.path} did not stop within {child.spec.stop_seconds} s"), final=True),
-        )
-
-        def gone(_: BaseException | None) -> None:
-            timer.cancel()
-            if done is not None:
-                done()
-
-        cell.when_gone(gone)
-        if not told:  # else the order stands in its lane, which nothing bounds
+        if done is not None:
+            cell.when_gone(lambda _: done())
+        if told:  # the order stands in its lane already, which nothing bounds
+            if child.deadline is None:
+                child.set_deadline()
+        elif cell.idle and (cell.family is None or not cell.family.children):
+            # It stops in its very next turn, as nothing can come before: no timer, which would be set for nothing.
+            cell.control(child.begin_stop)
+        else:
+            child.set_deadline()
             cell.control(cell.begin_stop)
             if cell.scope is not None:
                 cell.system.waits.refuse_circles(cell)  # for what it waits for, if that waits for its end (law A10)
@@ -236,17 +233,15 @@ class Family:
     def stop_all(self, done: Callable[[], None]) -> None:
         """Stop the children one after the other, the youngest first, then call `done` (law A8)."""
         self._cancel_restarts()
-        waiting = deque(self.children)
+        self._stop_next(deque(self.children), done)
 
-        def next_one() -> None:
-            while waiting:
-                id = waiting.pop()
-                if id in self.children:
-                    self.stop_child(id, next_one)
-                    return
-            done()
-
-        next_one()
+    def _stop_next(self, waiting: deque[str], done: Callable[[], None]) -> None:
+        while waiting:
+            id = waiting.pop()
+            if id in self.children:
+                self.stop_child(id, partial(self._stop_next, waiting, done))
+                return
+        done()
 
     def kill_all(self, done: Callable[[], None]) -> None:
         """Kill the children one after the other, the youngest first, then call `done`.
@@ -278,13 +273,30 @@ class Family:
         go_on(None)
 
 
+def _at_once(_: BaseException | None) -> None:
+    """Hears of a start within the call that starts."""
+
+
 def _stems_from(error: BaseException, incident: BaseException) -> bool:
-    """Whether an exception is that one, or was raised because of it."""
+    """Whether an exception is that one, or was raised because of it.
+
+    A group stands for what is in it: each nursery that one passes makes a new group of the same exceptions.
+    """
+    told = set(_behind(incident, causes=False))
+    return any(each in told for each in _behind(error, causes=True))
+
+
+def _behind(error: BaseException, *, causes: bool) -> Iterator[BaseException]:
+    """An exception, what is in it if it is a group, and with `causes` what each was raised because of. No recursion."""
     seen: set[int] = set()
-    cause: BaseException | None = error
-    while cause is not None and id(cause) not in seen:
-        if cause is incident:
-            return True
-        seen.add(id(cause))
-        cause = cause.__cause__ or cause.__context__
-    return False
+    ahead: list[BaseException | None] = [error]
+    while ahead:
+        one = ahead.pop()
+        if one is None or id(one) in seen:
+            continue
+        seen.add(id(one))
+        yield one
+        if causes:
+            ahead.append(one.__cause__ or one.__context__)
+        if isinstance(one, BaseExceptionGroup):
+            ahead += one.exceptions

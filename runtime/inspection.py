@@ -128,7 +128,7 @@ def _actor(cell: Cell, now: float) -> ActorStatistics:
     message = cell.message
     return ActorStatistics(
         path=cell.path,
-        kind=cell.ref.actor_class.__name__,
+        kind=cell.kind.__name__,
         state=_state(cell),
         mailbox=len(cell.queue) + len(cell.lane or ()),
         capacity=cell.capacity,

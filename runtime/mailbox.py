@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from .ref import Ref
     from .system import ActorSystem
 
-__all__ = ["Envelope", "Mailbox", "Overflow", "OwnStop"]
+__all__ = ["SEALED", "SPECIAL", "ActorStop", "Envelope", "Mailbox", "Overflow", "OwnStop"]
 
 copy_context = contextvars.copy_context
 # Marks of one mailbox: a minute of a mailbox that never gets empty, at one a second.
@@ -49,13 +49,24 @@ class OwnStop:
 
 
 STOPS = frozenset((ActorStop, OwnStop))
+# The messages that do not go to `on_receive`.
+SPECIAL = frozenset((ActorStop, pykka.messages.ProxyCall, pykka.messages.ProxyGetAttr, pykka.messages.ProxySetAttr))
 
 Envelope = tuple[Any, "Reply[Any] | None", contextvars.Context | None]
 """A message, where to answer it, and a copy of the context in which it was sent; its handler runs in that one.
 
 None stands for an empty context, one without any variable: it is the usual one, and a full mailbox of copies is as much
 again for the garbage collector to look at (a third of a tell, measured with 1,000 waiting messages).
+
+A message that nobody waits for, of an empty context, may stand in the queue without an envelope, unless it is `SEALED`:
+so a tuple in the queue is always an envelope. Every message of the lane has one.
 """
+SEALED = SPECIAL | {tuple}
+
+
+def envelope_of(item: Any) -> Envelope:
+    """What stands in a queue, as an envelope."""
+    return item if item.__class__ is tuple else (item, None, None)
 
 
 class Overflow(enum.Enum):
@@ -86,6 +97,7 @@ class Mailbox:
         "capacity",
         "closed",
         "idle",
+        "kind",
         "lane",
         "marks",
         "overflow",
@@ -101,8 +113,10 @@ class Mailbox:
         self.system = system
         self.thread_id = system.thread_id
         self.path = path
+        # Gone when the actor is: refs may be kept for long, and a circle would be the garbage collector's to find.
         self.ref: Ref[Any]
-        self.queue: deque[Envelope] = deque()
+        self.kind: type[Any]
+        self.queue: deque[Any] = deque()
         self.lane: deque[Any] | None = None
         self.capacity = 0
         self.overflow = Overflow.FAIL
@@ -112,6 +126,9 @@ class Mailbox:
         self.idle = False
         # Messages that were the newest when somebody looked, and when that was; only while there is a lookout.
         self.marks: deque[tuple[Envelope, float]] | None = None
+
+    def __str__(self) -> str:
+        return f"{self.kind.__name__} ({self.path})"
 
     def turn(self, budget: int, deadline: float) -> int:
         """Handle what waits; the cell knows how."""
@@ -153,16 +170,16 @@ class Mailbox:
         """Apply the overflow policy; whether the message is to be taken."""
         if self.closed:
             self._refuse(message, reply)
-        full = MailboxFull(
-            f"the mailbox of {self.ref} holds {len(self.queue)} messages; its capacity is {self.capacity}"
-        )
-        # A drain is never dropped: what stands behind it will hardly be handled, so the newest goes instead.
-        if self.overflow is Overflow.DROP_OLDEST and self.queue[0][0].__class__ not in STOPS:
-            oldest, its_reply, _ = self.queue.popleft()
-            self.bury(oldest, DeathReason.DROPPED)
-            if its_reply is not None:
-                its_reply.offer_exception(full)
-            return True
+        full = MailboxFull(f"the mailbox of {self} holds {len(self.queue)} messages; its capacity is {self.capacity}")
+        if self.overflow is Overflow.DROP_OLDEST:
+            oldest, its_reply, _ = envelope_of(self.queue[0])
+            # A drain is never dropped: what stands behind it will hardly be handled, so the newest goes instead.
+            if oldest.__class__ not in STOPS:
+                self.queue.popleft()
+                self.bury(oldest, DeathReason.DROPPED)
+                if its_reply is not None:
+                    its_reply.offer_exception(full)
+                return True
         if self.overflow is Overflow.FAIL or reply is not None:
             raise full
         self.bury(message, DeathReason.DROPPED)
@@ -172,7 +189,7 @@ class Mailbox:
         """Raise the error of a message to an actor that is gone."""
         if reply is None:
             self.bury(message, DeathReason.DEAD)
-        raise pykka.ActorDeadError(f"{self.ref} not found")
+        raise pykka.ActorDeadError(f"{self} not found")
 
     async def put_when_room(self, message: Any, reply: Reply[Any] | None) -> None:
         """Take a message, waiting for room. When cancelled, the message was not taken."""
@@ -200,7 +217,7 @@ class Mailbox:
             message, reply, _ = sender.envelope
             if reply is None:
                 self.bury(message, DeathReason.DEAD)
-            sender.admitted.set_exception(pykka.ActorDeadError(f"{self.ref} not found"))
+            sender.admitted.set_exception(pykka.ActorDeadError(f"{self} not found"))
             return
         if self.senders is None:
             self.senders = deque()
@@ -255,18 +272,18 @@ class Mailbox:
         if self._put_there(envelope):
             return
         if (loop := loop_of_this_thread()) and not self.closed:
-            raise MailboxFull(f"the mailbox of {self.ref} is full and to wait would block this thread's {loop} loop")
+            raise MailboxFull(f"the mailbox of {self} is full and to wait would block this thread's {loop} loop")
         if worker is not None and worker.cell is self:
-            raise MailboxFull(f"the mailbox of {self.ref} is full and its own thread would wait for itself")
+            raise MailboxFull(f"the mailbox of {self} is full and its own thread would wait for itself")
         sender = Sender(envelope)
         self._from_thread(self.stand_in_line, sender)
         if self.closed:
-            raise pykka.ActorDeadError(f"{self.ref} not found")
+            raise pykka.ActorDeadError(f"{self} not found")
         with waiting(self, f"room for {type(message).__name__}", sender.admitted.refuse):
             sender.admitted.get()
 
     def _abandoned(self) -> pykka.ActorDeadError:
-        return pykka.ActorDeadError(f"the actor that tells {self.ref} was abandoned; what it says is refused")
+        return pykka.ActorDeadError(f"the actor that tells {self} was abandoned; what it says is refused")
 
     def _put_there(self, envelope: Envelope) -> bool:
         if len(self.queue) >= self.capacity:
@@ -295,7 +312,7 @@ class Mailbox:
         try:
             self.system.from_thread(function, *args)
         except pykka.ActorDeadError:
-            raise pykka.ActorDeadError(f"{self.ref} not found") from None
+            raise pykka.ActorDeadError(f"{self} not found") from None
 
     def _arrived(self) -> None:
         if self.closed:
@@ -331,8 +348,13 @@ class Mailbox:
         marks = self._drop_marks()
         if marks is None:
             self.marks = marks = deque()
-        if not marks or marks[-1][0] is not self.queue[-1]:
-            marks.append((self.queue[-1], now))
+        place = len(self.queue) - 1  # not -1: threads may put messages behind it meanwhile
+        newest = self.queue[place]
+        if newest.__class__ is not tuple:
+            # The same message may stand here more than once. An envelope may not, and is told apart by identity.
+            self.queue[place] = newest = envelope_of(newest)
+        if not marks or marks[-1][0] is not newest:
+            marks.append((newest, now))
         if len(marks) > MOST_MARKS:
             # The oldest is exact all the same; those in the middle only say how it is when that one has gone.
             self.marks = deque((*tuple(marks)[:-1:2], marks[-1]))
@@ -367,12 +389,12 @@ class Mailbox:
             message, reply, _ = sender.envelope
             if reply is None:
                 self.bury(message, DeathReason.DEAD)
-            sender.admitted.offer_exception(pykka.ActorDeadError(f"{self.ref} not found"))
+            sender.admitted.offer_exception(pykka.ActorDeadError(f"{self} not found"))
 
     def bury_queue(self, take_over: Callable[[Any, Reply[Any] | None], bool] = lambda message, reply: False) -> None:
         """Empty the queue: each ask gets its answer, a drain is fulfilled."""
         while self.queue:
-            message, reply, _ = self.queue.popleft()
+            message, reply, _ = envelope_of(self.queue.popleft())
             if reply is not None and reply.abandoned:
                 self.bury(message, DeathReason.EXPIRED)
             elif message.__class__ in STOPS:
@@ -381,7 +403,7 @@ class Mailbox:
             elif not take_over(message, reply):
                 self.bury(message, DeathReason.STOPPED)
                 if reply is not None:
-                    reply.offer_exception(pykka.ActorDeadError(f"{self.ref} stopped before it handled the message"))
+                    reply.offer_exception(pykka.ActorDeadError(f"{self} stopped before it handled the message"))
 
     def bury(self, message: Any, reason: DeathReason, error: BaseException | None = None) -> None:
         """Send a message to dead letters."""

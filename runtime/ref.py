@@ -20,7 +20,7 @@ import trio
 from .calls import at_work
 from .deadletters import DeathReason
 from .errors import AskCycle, AskTimeout, Killed, MailboxFull, WouldBlock
-from .mailbox import ActorStop
+from .mailbox import SEALED, ActorStop
 from .reply import Reply, ReplyAddress, loop_of_this_thread
 
 if TYPE_CHECKING:
@@ -34,18 +34,14 @@ A = TypeVar("A", bound=pykka.Actor)
 class Flag:
     """What pykka code reads as `actor_stopped`: a `threading.Event` would weigh more than the whole actor."""
 
-    __slots__ = ("_set",)
+    __slots__ = ("_cell",)
 
-    def __init__(self) -> None:
-        self._set = False
+    def __init__(self, cell: Cell) -> None:
+        self._cell = cell
 
     def is_set(self) -> bool:
         """Whether the actor is gone for good."""
-        return self._set
-
-    def set(self) -> None:
-        """Say that it is gone."""
-        self._set = True
+        return self._cell.closed
 
 
 class Inbox:
@@ -95,13 +91,21 @@ def deliver(cell: Cell, message: Any, reply: Reply[Any] | None) -> None:
 class Ref(pykka.ActorRef[A]):
     """The address of an actor; the same through all its restarts."""
 
-    def __init__(self, cell: Cell, actor_class: type[A]) -> None:
+    def __init__(self, cell: Cell) -> None:
         # pykka's own __init__ would keep a weak reference to one incarnation.
         self._cell = cell
-        self.actor_class = actor_class
-        self.actor_stopped = cast("Any", Flag())
 
-    # Of pykka's attributes those that hardly any ref is asked for are made when it is.
+    # Pykka's attributes are made when a ref is asked for them, which hardly any is.
+
+    @property
+    def actor_class(self) -> type[A]:  # type: ignore[override]
+        """The class of the actor; of its first incarnation, should a factory make several."""
+        return self._cell.kind
+
+    @cached_property
+    def actor_stopped(self) -> Any:  # type: ignore[override]
+        """What pykka's code asks whether the actor is gone."""
+        return Flag(self._cell)
 
     @cached_property
     def actor_urn(self) -> str:  # type: ignore[override]
@@ -114,7 +118,7 @@ class Ref(pykka.ActorRef[A]):
         return Inbox(self._cell)
 
     def __str__(self) -> str:
-        return f"{self.actor_class.__name__} ({self._cell.path})"
+        return str(self._cell)
 
     @property
     def path(self) -> str:
@@ -137,13 +141,21 @@ class Ref(pykka.ActorRef[A]):
         cell = self._cell
         if get_ident() != cell.thread_id:
             cell.put_from_thread(message, None)
-        elif len(cell.queue) < cell.capacity:
-            cell.queue.append((message, None, copy_context() or None))
-            if cell.idle:
-                cell.idle = False
-                cell.system.enqueue(cell)
-        else:
+            return
+        queue = cell.queue
+        if len(queue) >= cell.capacity:
             cell.put(message, None)
+            return
+        context = copy_context()
+        if context:
+            queue.append((message, None, context))
+        elif message.__class__ in SEALED:
+            queue.append((message, None, None))
+        else:
+            queue.append(message)
+        if cell.idle:
+            cell.idle = False
+            cell.system.enqueue(cell)
 
     def tell_if_alive(self, message: Any) -> bool:
         """`tell`, but an actor that is gone is no error: whether the message was taken.

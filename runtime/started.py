@@ -65,13 +65,10 @@ class StoppedEvent(threading.Event):
 class StartedRef(Ref[Any]):
     """The address of a started actor: with a URN as in pykka, and an event that it stops."""
 
-    def __init__(self, cell: StartedCell, actor_class: type[Any]) -> None:
-        super().__init__(cell, actor_class)
+    def __init__(self, cell: StartedCell) -> None:
+        super().__init__(cell)
         self.actor_urn = cell.id
         self.actor_stopped = StoppedEvent()
-
-    def __str__(self) -> str:
-        return f"{self.actor_class.__name__} ({self.actor_urn})"
 
 
 class StartedCell(Cell):
@@ -79,8 +76,11 @@ class StartedCell(Cell):
 
     __slots__ = ()
 
-    def _make_ref(self, kind: type[Any]) -> Ref[Any]:
-        return StartedRef(self, kind)
+    def __str__(self) -> str:
+        return f"{self.kind.__name__} ({self.id})"
+
+    def _make_ref(self) -> Ref[Any]:
+        return StartedRef(self)
 
     def adopt(self) -> None:
         """Begin its life below the root; it ends at once if the system is about to. On the trio thread."""
@@ -88,7 +88,7 @@ class StartedCell(Cell):
         family = self.parent.family
         if family is None or self.parent.state is not State.RUNNING:
             self.system.cells[self] = None
-            self.terminate(NotRunning(f"{self.parent.path} is {self.parent.state.value} and starts no {self.ref}"))
+            self.terminate(NotRunning(f"{self.parent.path} is {self.parent.state.value} and starts no {self}"))
             return
         family.adopt(ChildSpec(self.id, self.factory, Restart.TEMPORARY), self)
         self.start()
@@ -123,8 +123,9 @@ class StartedCell(Cell):
 
     def terminate(self, reason: BaseException | None) -> None:
         """The end for good."""
-        self._off()
-        super().terminate(reason)
+        if self.state is not State.DEAD:
+            self._off()
+            super().terminate(reason)
 
 
 class HostThread:

@@ -88,12 +88,17 @@ class ActorSystem:
         self.timers = Timers(self.call)
         self.waits = Waits.of_this_run()
         self.failure: BaseException | None = None
-        # Where handlers of messages without context variables run: a context of their own each, which is one and the
-        # same as long as none of them sets a variable.
+        # Where the dispatcher's work is done. Handlers of messages without context variables run in a blank context of
+        # their own each, which is one and the same as long as none of them sets a variable; so turns are taken in it.
         self.blank_context = contextvars.Context()
+        # What is nobody's message (hooks, orders, errands) runs in that of whoever has opened the system.
+        self.home = contextvars.copy_context()
         self._token = trio.lowlevel.current_trio_token()
         self._run_queue: deque[Mailbox | _Errand] = deque()
+        # The dispatcher while it has nothing to do.
         self._parked: trio.lowlevel.Task | None = None
+        self.enqueue: Callable[[Mailbox | _Errand], None] = self._run_queue.append
+        """Give a cell a turn. It wakes the dispatcher where that is parked, and is no more than an `append` else."""
         self._clock = trio.lowlevel.current_clock()
         self.tasks: dict[trio.lowlevel.Task, Cell] = {}
         """The coroutines of actors that run, and whose they are."""
@@ -194,12 +199,12 @@ class ActorSystem:
 
     # -- for cells and refs -----------------------------------------------------------------------------------------
 
-    def enqueue(self, cell: Mailbox | _Errand) -> None:
-        """Give a cell a turn."""
+    def _enqueue_and_wake(self, cell: Mailbox | _Errand) -> None:
         self._run_queue.append(cell)
-        if self._parked is not None:
-            task, self._parked = self._parked, None
-            trio.lowlevel.reschedule(task)
+        task = self._parked
+        assert task is not None
+        self._parked, self.enqueue = None, self._run_queue.append
+        trio.lowlevel.reschedule(task)
 
     def has_work(self) -> bool:
         """Whether an actor, or an errand, waits for the dispatcher."""
@@ -211,7 +216,7 @@ class ActorSystem:
 
     def do_soon(self, order: Callable[[], None]) -> None:
         """Have the dispatcher call `order`, in no actor's turn. Trio thread only."""
-        self.enqueue(_Errand(order))
+        self.enqueue(_Errand(order, self.home))
 
     def call(self, function: Callable[..., Any], *args: Any) -> None:
         """Call what is not an actor's own code; what it raises ends the system in order instead of the whole run."""
@@ -311,22 +316,32 @@ class ActorSystem:
                 others = clock() - left
             else:
                 others = 0.0
-                self._parked = trio.lowlevel.current_task()
+                self._parked, self.enqueue = trio.lowlevel.current_task(), self._enqueue_and_wake
                 await trio.lowlevel.wait_task_rescheduled(self._unpark)
 
     def _run_slice(self, seconds: float) -> None:
-        queue = self._run_queue
         clock = self.slice_clock
         deadline = clock() + seconds
         budget = int(SLICE_MESSAGES * seconds / SLICE_SECONDS)
-        while queue and budget > 0:
+        while self._run_queue and budget > 0:
+            if self.blank_context:
+                self.blank_context = contextvars.Context()  # a handler has left something in it
+            budget = self.blank_context.run(self._take_turns, budget, deadline)
+
+    def _take_turns(self, budget: int, deadline: float) -> int:
+        """Have the ready cells take turns until the time is up or the context is not blank; the budget left."""
+        queue = self._run_queue
+        clock = self.slice_clock
+        blank = self.blank_context
+        while queue and budget > 0 and not blank:
             share = TURN_MESSAGES if budget > TURN_MESSAGES else budget
             try:
                 budget -= queue.popleft().turn(share, deadline) or 1
             except BaseException as error:  # noqa: BLE001 - a defect of the kernel itself: stop in order and tell
                 self.abort(error)
             if clock() > deadline:
-                break
+                return 0
+        return budget
 
     def put_question(self, cell: Cell, message: Any, reply: Reply[Any]) -> None:
         """Put a question into a mailbox and, if the dispatcher is parked, do its work for one slice right here.
@@ -341,7 +356,7 @@ class ActorSystem:
         if dispatcher is None or trio.current_effective_deadline() <= trio.current_time():
             cell.put(message, reply)
             return
-        self._parked = None
+        self._parked, self.enqueue = None, self._run_queue.append
         try:
             cell.put(message, reply)
             self._run_slice(SLICE_SECONDS)
@@ -349,10 +364,10 @@ class ActorSystem:
             if self._run_queue:
                 trio.lowlevel.reschedule(dispatcher)
             else:
-                self._parked = dispatcher
+                self._parked, self.enqueue = dispatcher, self._enqueue_and_wake
 
     def _unpark(self, _: object) -> trio.lowlevel.Abort:
-        self._parked = None
+        self._parked, self.enqueue = None, self._run_queue.append
         return trio.lowlevel.Abort.SUCCEEDED
 
     @trio.lowlevel.enable_ki_protection
@@ -393,14 +408,15 @@ class ActorSystem:
 class _Errand:
     """An order in the run queue, between the turns of cells."""
 
-    __slots__ = ("order",)
+    __slots__ = ("home", "order")
 
-    def __init__(self, order: Callable[[], None]) -> None:
+    def __init__(self, order: Callable[[], None], home: contextvars.Context) -> None:
         self.order = order
+        self.home = home
 
     def turn(self, budget: int, deadline: float) -> int:
         """Carry it out; it counts as one message."""
-        self.order()
+        self.home.run(self.order)
         return 1
 
 

@@ -38,6 +38,22 @@ class Child:
     """It has been told to stop: however it ends, it is not restarted."""
     timer: Timer | None = None
     """The end of its back-off, or of the time in which it is to be brought down."""
+    deadline: Timer | None = None
+    """The end of the time in which it is to stop."""
+
+    def set_deadline(self) -> None:
+        """Kill it for good when it has not stopped in time from now."""
+        self.deadline = self.cell.system.timers.call_later(self.spec.stop_seconds, self._overruns)
+
+    def begin_stop(self) -> None:
+        """In a turn of its own: stop. Most are gone then, and need no deadline."""
+        self.cell.begin_stop()
+        if self.cell.state is not State.DEAD:
+            self.set_deadline()
+
+    def _overruns(self) -> None:
+        cell = self.cell
+        cell.kill(Killed(f"{cell.path} did not stop within {self.spec.stop_seconds} s"), final=True)
 
     def cancel_timer(self) -> None:
         """Forget what was to come."""

@@ -15,6 +15,7 @@ CI (`CI=true`). There everything that a test may need is installed, so a skipped
 it is reported as a failure.
 """
 
+import contextvars
 import functools
 import os
 import shutil
@@ -112,7 +113,8 @@ def run_on_real_time(
 def _run_each_example(inner_test: Callable[..., Awaitable[Any]], run: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(inner_test)
     def run_one_example(*args: object, **kwargs: object) -> Any:
-        return run(functools.partial(inner_test, *args, **kwargs))
+        # In an empty context, as programs have: `trio.testing` and pytest-trio set variables in that of the tests.
+        return contextvars.Context().run(run, functools.partial(inner_test, *args, **kwargs))
 
     return run_one_example
 

@@ -129,20 +129,24 @@ async def serve_http(
     connection = h11.Connection(h11.SERVER, max_incomplete_event_size=limits.head_bytes)
     idle_seconds = limits.head_seconds
     while True:
+        with_body = True
         try:
             event = await _head(stream, connection, idle_seconds, limits.head_seconds)
             if event is None:
                 return None
+            # RFC 9110 section 9.3.2, of refusals too.
+            with_body = event.method != b"HEAD"
             request = seen(_request(event, limits.body_bytes))
             if request.path in upgrades and _wants_websocket(event, request):
                 return Upgrade(request, _websocket_key(request), bytes(connection.trailing_data[0]))
             with trio.fail_after(limits.head_seconds):
                 body = await _body(stream, connection, limits.body_bytes)
         except h11.RemoteProtocolError as error:
-            await _refuse(stream, connection, Problem(error.error_status_hint, "Bad request", str(error)), limits)
+            problem = Problem(error.error_status_hint, "Bad request", str(error))
+            await _refuse(stream, connection, problem, limits, with_body=with_body)
             return None
         except Problem as problem:
-            await _refuse(stream, connection, problem, limits)
+            await _refuse(stream, connection, problem, limits, with_body=with_body)
             return None
         except (trio.TooSlowError, trio.BrokenResourceError):
             return None
@@ -152,7 +156,7 @@ async def serve_http(
             logger.error("%s %s failed: %s", request.method, request.path, type(error).__name__)
             log_traceback(error, "%s %s failed", request.method, request.path)
             response = problem_response(Problem(500, "Internal server error"))
-        if not await _say(stream, connection, response, limits, with_body=request.method != "HEAD"):
+        if not await _say(stream, connection, response, limits, with_body=with_body):
             return None
         if connection.our_state is not h11.DONE or connection.their_state is not h11.DONE:
             await linger(stream, limits.linger_seconds)
@@ -280,11 +284,13 @@ async def _say(
     return True
 
 
-async def _refuse(stream: trio.abc.Stream, connection: h11.Connection, problem: Problem, limits: HttpLimits) -> None:
+async def _refuse(
+    stream: trio.abc.Stream, connection: h11.Connection, problem: Problem, limits: HttpLimits, *, with_body: bool
+) -> None:
     """Say the problem and that the connection ends with it: where the next request begins is not known."""
     if connection.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
         return
     response = problem_response(problem)
     response = attrs.evolve(response, headers=(*response.headers, ("connection", "close")))
-    if await _say(stream, connection, response, limits, with_body=True):
+    if await _say(stream, connection, response, limits, with_body=with_body):
         await linger(stream, limits.linger_seconds)

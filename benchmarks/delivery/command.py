@@ -25,7 +25,7 @@ SHARES = {"python-socketio": 0.1, "trio-websocket": 0.3}
 
 @click.command("delivery")
 @click.option(
-    "--clients", type=click.IntRange(1, 1_000), multiple=True, help="How many; repeated.  [default: 100, 1000]"
+    "--clients", type=click.IntRange(1, 10_000), multiple=True, help="How many; repeated.  [default: 100, 1000]"
 )
 @click.option("--burst", "bursts", type=click.IntRange(1), multiple=True, help="Repeated.  [default: 1, 8, 64]")
 @click.option("--server", "names", type=click.Choice(list(SERVERS)), multiple=True, help="Only these; repeated.")

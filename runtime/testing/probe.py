@@ -78,7 +78,7 @@ class Probe:
 
     def watch(self, ref: Ref[Any]) -> None:
         """Get an `ActorExited`, in order with the messages, when `ref` is gone for good."""
-        ref._cell.watch(self.ref._cell)
+        ref._cell.watch(self.ref._cell, ref)
 
     async def expect(
         self, kind: Kind = object, where: Callable[[Any], bool] | None = None, *, within_seconds: float = WITHIN_SECONDS

@@ -445,7 +445,14 @@ SEEDS: dict[str, list[bytes]] = {
         b"\n".join([*_SERVER_FRAMES[:2], b"h", *_SERVER_FRAMES]),
         *(b"\n".join(pair) for pair in pairwise(_SERVER_FRAMES)),
     ],
-    "http": [b"\0" + _UPGRADE, b"\1" + _UPGRADE, b"\0" + _POST * 3, b"\7" + _POST + _CHUNKED, b"\0" + _CHUNKED],
+    "http": [
+        b"\0" + _UPGRADE,
+        b"\1" + _UPGRADE,
+        b"\0" + _POST * 3,
+        b"\7" + _POST + _CHUNKED,
+        b"\0" + _CHUNKED,
+        b"\0HEAD" + _UPGRADE[3:],
+    ],
     "websocket": [
         b"f\x81\0\5\x01\0\3\x80\0\3\x89\0\1\x8a\0\0\x88\0\2",
         b"f" + b"\x01\0\0" + b"\0\0\0" * 6,

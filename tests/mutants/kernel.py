@@ -24,7 +24,6 @@ from callboard.runtime.family import Family
 from callboard.runtime.mailbox import Mailbox
 from callboard.runtime.ref import Ref
 from callboard.runtime.reply import Reply
-from callboard.runtime.system import ActorSystem
 from callboard.runtime.together import Together
 from callboard.runtime.waits import Waits
 
@@ -493,14 +492,15 @@ SEEDS = "runtime/test_determinism.py::test_one_seed_gives_one_run"
 @mutant("A12", SEEDS)
 def turns_by_chance(patch: pytest.MonkeyPatch) -> None:
     """Which ready actor is first comes from nobody's seed."""
-    enqueue = ActorSystem.enqueue
+    turn = Cell.turn
 
-    def shuffled(self: Any, cell: Any) -> None:
-        enqueue(self, cell)
+    def shuffling(self: Cell, *args: Any) -> int:
+        done = turn(self, *args)
         if os.urandom(1)[0] < 64:
-            self._run_queue.rotate(1)
+            self.system._run_queue.rotate(1)
+        return done
 
-    patch.setattr(ActorSystem, "enqueue", shuffled)
+    patch.setattr(Cell, "turn", shuffling)
 
 
 @mutant("A12", SEEDS)

@@ -3,6 +3,7 @@
 Trio's guest mode lends its loop to a host; here the host turns it only while a call is waited for.
 """
 
+import contextvars
 import queue
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -21,7 +22,9 @@ class Stepped:
         self._calls: list[Call | None] = []
         self._news: trio.Event | None = None
         self._ended: list[Any] = []
-        trio.lowlevel.start_guest_run(
+        # In an empty context, as programs have; `trio.testing` sets a variable in that of the tests.
+        contextvars.Context().run(
+            trio.lowlevel.start_guest_run,
             main,
             self._next,
             run_sync_soon_threadsafe=self._turns.put,

@@ -329,7 +329,7 @@ async def storm(rng: Random) -> World:
                 except Thunder:
                     return world
                 for ref in world.refs:
-                    ref._cell.watch(watcher._cell)
+                    ref._cell.watch(watcher._cell, ref)
                 watched = list(world.refs)
                 for number in range(rng.randrange(1, 6)):
                     nursery.start_soon(client, world, f"client {number}", system)

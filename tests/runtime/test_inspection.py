@@ -82,13 +82,12 @@ async def test_the_age_of_the_oldest_message(program: list[tuple[str, int]], kin
         waiting: list[list[float | None]] = []
         gates: list[trio.Event] = []
 
+        async def wait(_: Actor) -> None:
+            await gates[0].wait()
+
         def hold() -> None:
-            gates.append(gate := trio.Event())
-
-            async def wait(_: Actor) -> None:
-                await gate.wait()
-
-            ref.tell(wait)
+            gates.append(trio.Event())
+            ref.tell(wait)  # the same message each time: it is not known by its identity
 
         hold()
         await settle(system)

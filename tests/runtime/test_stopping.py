@@ -1,5 +1,7 @@
 """A8: children stop in reverse order of start, each within its deadline; nothing survives its supervisor."""
 
+import gc
+import weakref
 from functools import partial
 from typing import Any
 
@@ -10,7 +12,7 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from callboard.runtime import Actor, ActorSystem, ChildSpec, DeathReason, Killed, Supervision, open_system
+from callboard.runtime import Actor, ActorSystem, ChildSpec, DeathReason, Killed, Restart, Supervision, open_system
 from callboard.runtime.testing import frozen_clock, settle
 from tests.runtime.kit import Log, Parent, Sleep, Worker, dead_letters, spawn_child
 
@@ -437,6 +439,56 @@ async def test_undelivered_messages_are_offered_after_a_normal_stop() -> None:
         assert await stopped is True
         assert offered == ["note", "refused", "bad", "question"]
         assert dead_letters(system) == {DeathReason.STOPPED: 2}
+
+
+@pytest.mark.parametrize("way", ["stop", "kill"])
+async def test_an_actor_that_has_ended_is_no_garbage(way: str) -> None:
+    """It goes when nobody holds it any more and not with the next collection; a ref that is kept answers all the same.
+
+    Red for each circle among an actor, its cell, its ref and its family: a quarter of what a short life costs.
+    """
+
+    class Slow(Actor):
+        async def on_start(self) -> None:  # type: ignore[override]
+            await trio.sleep(1)
+
+        async def on_receive(self, message: Any) -> Any:
+            return self.actor_ref
+
+        async def on_stop(self) -> None:  # type: ignore[override]
+            await trio.sleep(1)
+
+    class Nest(Slow):
+        async def on_start(self) -> None:  # type: ignore[override]
+            for id in ("a", "b"):
+                held.append(weakref.ref(await self.spawn(ChildSpec(id, Slow))))
+                held.append(weakref.ref(self.start_child(ChildSpec(f"plain {id}", Worker))))
+            held.append(weakref.ref(self))
+
+    held: list[weakref.ref[Any]] = []
+    async with open_system() as system:
+        gc.collect()
+        gc.disable()
+        try:
+            ref = await system.spawn(Nest, id="nest", restart=Restart.TEMPORARY)
+            assert await ref.ask_async("you") is ref
+            if way == "stop":
+                await ref.stop(block=False)
+            else:
+                ref.kill()
+            reason = await ref.wait_gone()
+            await trio.sleep(10)
+            assert [each() for each in held] == [None] * 5
+            assert isinstance(reason, Killed) is (way == "kill")
+            assert await ref.wait_gone() is reason
+            assert (str(ref), ref.path, ref.is_alive()) == ("Nest (system/nest)", "system/nest", False)
+            with pytest.raises(pykka.ActorDeadError, match=r"^Nest \(system/nest\) not found$"):
+                ref.tell("m")
+            held.append(weakref.ref(ref))
+            del ref
+            assert held[-1]() is None
+        finally:
+            gc.enable()
 
 
 async def test_ten_thousand_children_stop_without_recursion() -> None:

@@ -544,12 +544,12 @@ async def test_a_restart_waits_for_its_back_off(seed: int, strategy: Strategy, c
 @given(
     actors=st.integers(1, 8),
     what=st.sampled_from(["circle", "bug"]),
-    wraps=st.booleans(),
+    wraps=st.sampled_from(["no", "raises from", "nursery"]),
     intensity=st.integers(1, 3),
     schedule=st.random_module(),
 )
 async def test_one_incident_counts_once_however_many_it_fails(
-    actors: int, what: str, wraps: bool, intensity: int, schedule: object
+    actors: int, what: str, wraps: str, intensity: int, schedule: object
 ) -> None:
     """A chain of asks whose end has a bug, or would close a circle, fails all that do not catch it: one restart each.
 
@@ -562,10 +562,15 @@ async def test_one_incident_counts_once_however_many_it_fails(
         async def on_receive(self, message: int) -> None:
             if message == actors - 1 and what == "bug":
                 raise ValueError("the bug")
+            following = refs[(message + 1) % actors]
+            if wraps == "nursery":
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(following.ask_async, message + 1)
+                return
             try:
-                await refs[(message + 1) % actors].ask_async(message + 1)
+                await following.ask_async(message + 1)
             except Exception as error:
-                if wraps:
+                if wraps == "raises from":
                     raise LookupError("no answer") from error
                 raise
 
@@ -575,12 +580,12 @@ async def test_one_incident_counts_once_however_many_it_fails(
         _, parent = await spawn_child(system, outer, lambda: Parent(supervision), log=log)
         refs += [await parent.ask_async(ChildSpec(str(n), Link)) for n in range(actors)]
         for incident in range(1, intensity + 1):
-            with pytest.raises((AskCycle, ValueError, LookupError)):
+            with pytest.raises((AskCycle, ValueError, LookupError, ExceptionGroup)):
                 await refs[0].ask_async(0)
             await settle(system)
             counted = [a.restarts for a in system.statistics().actors if a.path.startswith(f"{parent.path}/")]
             assert counted == [incident] * actors
-        with pytest.raises((AskCycle, ValueError, LookupError, pykka.ActorDeadError)):
+        with pytest.raises((AskCycle, ValueError, LookupError, ExceptionGroup, pykka.ActorDeadError)):
             await refs[0].ask_async(0)
         await settle(system)
         assert not parent.is_alive()

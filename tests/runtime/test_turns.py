@@ -1,6 +1,7 @@
 """A1: one message at a time, whatever the handlers are and however messages come."""
 
 import contextvars
+from collections.abc import Awaitable, Callable
 from functools import partial
 from itertools import pairwise
 from typing import Any
@@ -179,8 +180,7 @@ def test_what_a_handler_sets_is_seen_by_no_other(told: list[tuple[str, str, bool
             await trio.sleep(100)
             assert user.get("none") == "none"
 
-    # An empty context, whatever the test runner has set in this one.
-    contextvars.Context().run(lambda: trio.run(main, clock=MockClock(autojump_threshold=0)))
+    in_an_empty_context(main)
     assert seen == [name for name, _, _ in told]
 
 
@@ -201,6 +201,76 @@ async def test_plain_handlers_cost_no_task() -> None:
         await trio.sleep(6)
         assert trio.lowlevel.current_statistics().tasks_living == before
         assert system.statistics().tasks == 0
+
+
+def in_an_empty_context(main: Callable[[], Awaitable[None]]) -> None:
+    """Run as programs do; `trio.testing` and pytest-trio set variables in the context of the tests."""
+    contextvars.Context().run(lambda: trio.run(main, clock=MockClock(autojump_threshold=0)))
+
+
+def test_what_is_told_arrives_as_it_is() -> None:
+    """Tuples too, which is what the mailbox's own envelopes are, and what proxies tell."""
+    heard: list[Any] = []
+    messages = [None, (), (1, None, None), ("m", None, contextvars.Context()), [1], "m"]
+
+    class Note(Actor):
+        def on_receive(self, message: Any) -> None:
+            heard.append(message)
+
+        def note(self, word: str) -> None:
+            heard.append(word)
+
+    async def main() -> None:
+        async with open_system() as system:
+            ref = await system.spawn(Note, id="a")
+            for message in messages:
+                ref.tell(message)
+            ref.proxy().note.defer("called")
+            await settle(system)
+
+    in_an_empty_context(main)
+    assert heard == [*messages, "called"]
+
+
+def test_hooks_run_in_the_context_of_whoever_opened_the_system() -> None:
+    """Not in that of a message, nor of a task that asks, although its task may take the actor's turn."""
+    user: contextvars.ContextVar[str] = contextvars.ContextVar("user", default="nobody")
+    seen: list[tuple[str, str]] = []
+
+    class Noting(Actor):
+        def on_receive(self, message: str) -> None:
+            seen.append((message, user.get()))
+            self.want_turn_end()
+            user.set("handler")
+            if message == "fail":
+                raise ValueError(message)
+
+        def on_turn_end(self) -> None:
+            seen.append(("turn end", user.get()))
+
+        def on_failure(self, *_: object) -> None:
+            seen.append(("failure", user.get()))
+
+        def on_stop(self) -> None:
+            seen.append(("stop", user.get()))
+
+    async def speak(ref: Ref[Any], name: str) -> None:
+        user.set(name)
+        await ref.ask_async("ask")
+        await ref.ask_async("ask")
+        with pytest.raises(ValueError, match="fail"):
+            await ref.ask_async("fail")
+
+    async def main() -> None:
+        user.set("opener")
+        async with open_system() as system:
+            ref = await system.spawn(Noting, id="a")
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(speak, ref, "ann")
+
+    in_an_empty_context(main)
+    turn = [("ask", "ann"), ("turn end", "opener")]
+    assert seen == [*turn, *turn, ("fail", "ann"), ("failure", "opener"), ("stop", "opener")]
 
 
 async def test_others_run_while_an_actor_has_thousands_of_messages() -> None:
@@ -297,7 +367,7 @@ async def test_on_turn_end_runs_once_for_many_messages() -> None:
         def on_turn_end(self) -> None:
             log.append("end")
 
-    async with open_system() as system:
+    async with open_system(slice_clock=frozen_clock) as system:
         ref = await system.spawn(Batch, id="a")
         for n in range(10):
             ref.tell(n)

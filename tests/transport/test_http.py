@@ -143,6 +143,15 @@ async def test_head_has_the_length_and_no_body() -> None:
     )
 
 
+@pytest.mark.parametrize("rest", [b"/%ff HTTP/1.1", b"/ HTTP/3.0", b"/ HTTP/1.1\r\nContent-Length: 99999"])
+async def test_head_is_refused_without_a_body(rest: bytes) -> None:
+    """The status and the length of what a GET would read, as for any other HEAD."""
+    got, head = await ask(b"GET " + rest + b"\r\nHost: x\r\n\r\n"), await ask(b"HEAD " + rest + b"\r\nHost: x\r\n\r\n")
+    assert head.statuses == got.statuses
+    assert head.statuses[0] >= 400
+    assert head.answer == got.answer.partition(b"\r\n\r\n")[0] + b"\r\n\r\n"
+
+
 async def test_no_content_has_no_length() -> None:
     """RFC 9110 section 8.6."""
     assert b"content-length" not in (await ask(b"GET /none HTTP/1.1\r\nHost: x\r\n\r\n")).answer.lower()
@@ -164,6 +173,16 @@ BAD: list[tuple[str, bytes, int]] = [
     ),
     ("an unknown coding", b"POST / HTTP/1.1" + HOST + b"Transfer-Encoding: gzip\r\n\r\n", 501),
     ("bad chunks", b"POST / HTTP/1.1" + HOST + b"Transfer-Encoding: chunked\r\n\r\nxyz\r\n", 400),
+    (
+        "a chunk with another end than its length says",
+        b"POST / HTTP/1.1" + HOST + b"Transfer-Encoding: chunked\r\n\r\n2\r\nhiXX0\r\n\r\n",
+        400,
+    ),
+    (
+        "a length of a thousand digits",
+        b"POST / HTTP/1.1" + HOST + b"Content-Length: " + b"1" * 1_000 + b"\r\n\r\n",
+        400,
+    ),
     ("a header without a name", b"GET / HTTP/1.1" + HOST + b": x\r\n\r\n", 400),
     ("a folded header", b"GET / HTTP/1.1" + HOST + b"X : y\r\n\r\n", 400),
     ("a huge head", b"GET / HTTP/1.1" + HOST + b"X: " + b"y" * 3_000, 431),

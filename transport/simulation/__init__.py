@@ -21,7 +21,7 @@ import attrs
 
 from .disk import Disk
 from .plan import draw_plan
-from .schedule import run_seeded
+from .schedule import Spinning, run_seeded
 from .trace import Trace
 from .world import World
 
@@ -62,7 +62,10 @@ def simulate(seed: int, *, keep: int | None = 100, make_disk: Callable[..., Disk
     rng = random.Random(seed)
     trace = Trace(keep=keep)
     world = World(draw_plan(rng), rng, trace, make_disk)
-    wrong = run_seeded(seed, world.run)
+    try:
+        wrong = run_seeded(seed, world.run)
+    except Spinning as error:
+        wrong = [*world.witness.wrong, *(wrong for device in world.devices for wrong in device.wrong), str(error)]
     return Outcome(
         seed,
         tuple(dict.fromkeys(wrong)),

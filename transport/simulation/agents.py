@@ -160,6 +160,12 @@ def session_type(crash: Callable[[str], bool]) -> Callable[[SessionKey, SessionN
             if record.type == "x.counted":
                 self.count = record.data()["count"]
 
+        def dump(self) -> int:
+            return self.count
+
+        def restore(self, state: int) -> None:
+            self.count = state
+
         def on_command(self, op: str, data: dict[str, Any], run: str | None) -> dict[str, Any]:
             self.publish("x.counted", {"count": self.count + 1, "session": data["session"]})
             if crash(f"op of {self.key.id}"):

@@ -30,6 +30,7 @@ Dial = Callable[[str], Awaitable[tuple[trio.abc.Stream, Wire]]]
 URL = "http://node.sim"
 # What a client should wait after a close of each range, at the most: short, as virtual time is only as long as needed.
 BACK_OFF_SECONDS = 3.0
+MOST_WRONG = 5
 # Longer than any welcome may take in a run that is well.
 SILENCE_SECONDS = 20.0
 
@@ -105,6 +106,8 @@ class Device:
         self.open = False
         self.calm = False
         """No mischief any more: read, resume, repeat what has no answer."""
+        self.away_seconds = 0.0
+        """After this connection, do not come back for so long."""
         self.wrong: list[str] = []
         self.epoch = ""
         self.views: dict[str, View] = {}
@@ -126,6 +129,7 @@ class Device:
         self._socket: Socket | None = None
         self._dream = False
         self._babbled = False
+        self._calmed = trio.Event()
 
     # -- what the plan makes it do ------------------------------------------------------------------------------------
 
@@ -164,6 +168,19 @@ class Device:
         """At the next connection ask from a position that never was."""
         self._dream = True
 
+    def rename(self) -> bool:
+        """Go on as a device that nobody knows, if every command has its answer; whether it does."""
+        if not self.asked or not self.settled():
+            return False
+        self._note(f"{self.name} takes another device id")
+        self._anew()
+        return True
+
+    def calm_down(self) -> None:
+        """No mischief any more, and come back if it is away."""
+        self.calm = True
+        self._calmed.set()
+
     def last_run(self) -> str | None:
         """The newest run that this device has seen begin."""
         view = self.views.get(self.epoch)
@@ -188,7 +205,14 @@ class Device:
                 self.wrong.append(f"S12: {self.name} was denied a ticket that is its right: {denied}")
             finally:
                 self._leave()
+            if len(self.wrong) > MOST_WRONG:
+                return  # it has seen enough
             await trio.sleep(self._rng.uniform(0.01, wait))
+            if self.away_seconds and not self.calm:
+                self._note(f"{self.name} is away")
+                with trio.move_on_after(self.away_seconds):
+                    await self._calmed.wait()
+            self.away_seconds = 0.0
 
     def _leave(self) -> None:
         if self.wire is not None:

@@ -45,6 +45,7 @@ def judge(disk: Disk, witness: Witness, devices: Sequence[Device], published: Ma
         records = [json.loads(record.encoded) for record in stream.records]
         mine = [device for device in devices if device.session_id == stream.key.id]
         wrong += _story(stream.key, records)
+        wrong += _cancelled(stream.key, records, mine)
         wrong += _own_work(stream.key, records, witness)
         wrong += _commands(stream, records, mine, disk)
         for device in mine:
@@ -88,6 +89,16 @@ def _story(key: SessionKey, records: list[dict[str, Any]]) -> list[str]:
     return wrong
 
 
+def _cancelled(key: SessionKey, records: list[dict[str, Any]], devices: Sequence[Device]) -> list[str]:
+    """S9: who cancels is a user who said so; a socket that closes cancels nothing."""
+    asked = {each.run for device in devices for each in (*device.older, *device.asked.values()) if each.op == "cancel"}
+    return [
+        f"S9: run {record['run']} of {key} was cancelled, and nobody asked for it"
+        for record in records
+        if record["type"] == "agent_cancelled" and record["run"] not in asked
+    ]
+
+
 def _own_work(key: SessionKey, records: list[dict[str, Any]], witness: Witness) -> list[str]:
     """S1 and S7: what is told as an agent's is what it said, in this session and run, and once."""
     wrong = []
@@ -128,11 +139,7 @@ def _commands(stream: Stream, records: list[dict[str, Any]], devices: Sequence[D
                 wrong += _refused(device, asked, result["error"]["code"])
             elif asked.op == "user_message":
                 record = records[result["seq"] - 1] if result["seq"] <= len(records) else None
-                if (
-                    record is None
-                    or record["run"] != result["ok"]["run"]
-                    or record["data"]["input"] != asked.data["text"]
-                ):
+                if record is None or not _begins(record, result["ok"]["run"], asked.data["text"]):
                     wrong.append(f"S5: the effect of {asked.id} of {device.name} is not at {result['seq']}")
                 begun.append(result["seq"])
             elif asked.op == "count":
@@ -144,6 +151,10 @@ def _commands(stream: Stream, records: list[dict[str, Any]], devices: Sequence[D
     if counted != list(range(1, len(counted) + 1)) or set(counts) - set(counted) or len(set(counts)) != len(counts):
         wrong.append(f"S5: {stream.key} counted {counted}; commands were answered with {sorted(counts)}")
     return wrong
+
+
+def _begins(record: dict[str, Any], run: str, text: str) -> bool:
+    return bool(record["type"] == "agent_started" and record["run"] == run and record["data"]["input"] == text)
 
 
 def _refused(device: Device, asked: Asked, code: str) -> list[str]:

@@ -45,10 +45,17 @@ class Plan:
     limits: Limits
 
 
-EVERYDAY = {"say": 12, "count": 3, "publish": 2, "cancel": 3, "repeat": 2}
+EVERYDAY = {"say": 10, "volley": 2, "count": 3, "publish": 2, "cancel": 3, "repeat": 2}
 MISCHIEF = {"lie": 1, "babble": 1, "dream": 1, "stop reading": 2}
-NETWORK = {"cut": 3, "cut in a frame": 3, "stall": 2}
-ACTORS = {"kill agent": 2, "kill session": 2, "crash session": 2, "kill registry": 1, "kill sessions": 1}
+NETWORK = {"cut": 3, "away": 2, "cut in a frame": 3, "stall": 2}
+ACTORS = {
+    "kill agent": 2,
+    "kill session": 2,
+    "crash session": 2,
+    "crash at a newcomer": 2,
+    "kill registry": 1,
+    "kill sessions": 1,
+}
 DISK = {"disk": 4}
 NODE = {"kill node": 2, "deploy": 1}
 POWER = {"power": 1}
@@ -57,9 +64,10 @@ POWER = {"power": 1}
 def draw_plan(rng: random.Random) -> Plan:
     """A plan. Each kind of misfortune is left out of some runs: a bug may hide behind another."""
     weights = dict(EVERYDAY)
-    for kind, share in ((MISCHIEF, 0.6), (NETWORK, 0.7), (ACTORS, 0.6), (DISK, 0.5), (NODE, 0.6), (POWER, 0.25)):
+    for kind, share in ((MISCHIEF, 0.6), (NETWORK, 0.7), (ACTORS, 0.6), (DISK, 0.5), (NODE, 0.6), (POWER, 0.35)):
         if rng.random() < share:
             weights |= kind
+    retained = rng.choice((12, 1_000_000, 1_000_000))
     words = WORDS if rng.random() < 0.7 else tuple(rng.sample(sorted(set(WORDS)), 5))
     return Plan(
         users=("ada", "bob")[: rng.randint(1, 2)],
@@ -70,10 +78,11 @@ def draw_plan(rng: random.Random) -> Plan:
         words=words,
         weights=weights,
         power_safe=rng.random() < 0.5,
-        retained=rng.choice((1_000_000, 1_000_000, 1_000_000)),
+        retained=retained,
         disk_seconds=rng.choice((0.0, 0.005, 0.5)),
         wire_seconds=rng.choice((0.0, 0.01, 0.3)),
         limits=Limits(
+            retained_records=retained,
             runs=rng.choice((2, 4)),
             run_seconds=20.0,
             window_bytes=rng.choice((300, 262_144)),
