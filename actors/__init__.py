@@ -1,12 +1,13 @@
 """Sessions, runs and their actors: what callboard is about.
 
-General layout, bottom-up: `errors`, `limits`, `ids`, `events`, `grammar`, `commands`, `log`, `merging` and `runs` are
-plain data and rules; `journal` is the port to durability, implemented by `memory_journal` and `sqlite_journal` (with
-its parts `sqlite_schema`, `sqlite_store`, `sqlite_forget`), `ledger` a session's write-ahead, `snapshots` what it
-writes down of itself; `messages` is what the actors say to each other; `agent`, `asyncio_agent` and `thread_agent`,
-`session` (with its parts `attachments`, `command_desk`, `run_keeper`, and `session_node`, what it gets of its node),
-`supervisor`, `registry`, `recovery` and `tickets` are the actors; `app` is what a platform brings, `node` joins it all.
-All of it knows the actor kernel, and no WebSocket, HTTP, command line or environment.
+General layout, bottom-up: `errors`, `limits`, `ids`, `events`, `grammar`, `commands`, `publications`, `log`, `merging`
+and `runs` are plain data and rules; `journal` is the port to durability, implemented by `memory_journal` and
+`sqlite_journal` (with its parts `sqlite_schema`, `sqlite_store`, `sqlite_forget`), `ledger` a session's write-ahead,
+`snapshots` what it writes down of itself; `messages` is what the actors say to each other; `agent`, `asyncio_agent` and
+`thread_agent`, `session` (with its parts `attachments`, `command_desk`, `publication_desk`, `run_keeper`, and
+`session_node`, what it gets of its node), `supervisor`, `registry`, `recovery` and `tickets` are the actors; `app` is
+what a platform brings, `node` joins it all. All of it knows the actor kernel, and no WebSocket, HTTP, command line or
+environment.
 """
 
 from .agent import Agent, Receipt
@@ -22,11 +23,13 @@ from .errors import (
     InvalidEvent,
     JournalInUse,
     JournalRefused,
+    PublicationConflict,
     RunEnded,
     SessionQuarantined,
     StoreFailed,
     StoreUnavailable,
     TicketRefused,
+    TooManyPublications,
     TooManyTickets,
     UnknownRun,
 )
@@ -50,12 +53,14 @@ from .messages import (
     Message,
     Mode,
     PublishAlone,
+    PublishOnce,
     ReleaseSession,
     Route,
     RunCommand,
     StartFrom,
 )
 from .node import Node
+from .publications import Publication, PublicationMemory
 from .registry import Registry, RegistryEntries, ReportEntries, ask_session
 from .runs import OpenRun, Runs
 from .session import Session
@@ -111,7 +116,11 @@ __all__ = [
     "OpenRun",
     "Opened",
     "Position",
+    "Publication",
+    "PublicationConflict",
+    "PublicationMemory",
     "PublishAlone",
+    "PublishOnce",
     "Receipt",
     "Record",
     "Registry",
@@ -142,6 +151,7 @@ __all__ = [
     "TicketRefused",
     "TicketsWaiting",
     "Token",
+    "TooManyPublications",
     "TooManyTickets",
     "UnknownRun",
     "Verdict",

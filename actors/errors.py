@@ -6,6 +6,8 @@
     ├── CommandRefused         the peer: a command that is answered with an error
     ├── TicketRefused          the peer: a ticket that opens nothing
     ├── TooManyTickets         the peer: more tickets wait than one user may have
+    ├── PublicationConflict    the peer: a publication under a key that was used for another
+    ├── TooManyPublications    the peer: more publications than can be remembered
     ├── SessionQuarantined     the world: the session failed too often and rests
     ├── StoreUnavailable       the world: the journal does not take or give records
     ├── UnknownRun             you: no such run is under way
@@ -33,11 +35,13 @@ __all__ = [
     "InvalidEvent",
     "JournalInUse",
     "JournalRefused",
+    "PublicationConflict",
     "RunEnded",
     "SessionQuarantined",
     "StoreFailed",
     "StoreUnavailable",
     "TicketRefused",
+    "TooManyPublications",
     "TooManyTickets",
     "UnknownRun",
 ]
@@ -66,6 +70,18 @@ class TicketRefused(Refusal):
 
 class TooManyTickets(Refusal):
     """More tickets wait to be used than the user, or the node, may have."""
+
+
+class PublicationConflict(Refusal):
+    """A publication comes under a key that its service has used for another event."""
+
+
+class TooManyPublications(Refusal):
+    """One more publication could not be remembered for the stated time; in `retry_ms` there is room again."""
+
+    def __init__(self, message: str, *, retry_ms: int) -> None:
+        super().__init__(message)
+        self.retry_ms = retry_ms
 
 
 class SessionQuarantined(Refusal):

@@ -13,6 +13,9 @@ Promises of an implementation:
 - Retention may drop the oldest records at any time, and may come late. `first` says what is kept. Of a session with a
   snapshot it drops nothing that the newest snapshot does not cover.
 - What `open` gives of commands makes the `CommandMemory` that remembering every command appended so far would make.
+- What `open` gives of publications is what was appended, of each service in its order, but for what a batch said to
+  forget: that applies to what came with it and before it. A later one takes the place of an earlier one of the same
+  service and key.
 - `open` mints a new epoch whenever it cannot be proven that every record ever shown is still there. The session asks
   for one, in a batch, when a client has seen more than the journal has.
 """
@@ -28,6 +31,7 @@ import msgspec
 from .commands import CommandEntry
 from .events import Record
 from .ids import SessionKey
+from .publications import Publication
 
 __all__ = ["Appended", "Batch", "Done", "Journal", "Opened", "Snapshot", "Token"]
 
@@ -48,10 +52,11 @@ class Snapshot(msgspec.Struct, frozen=True):
 
 
 class Batch(msgspec.Struct, frozen=True, eq=False):
-    """What is made durable together: records, commands with their results, a new epoch or snapshot if there is one.
+    """What is made durable together: records, commands with their results, publications, a new epoch or snapshot.
 
     The snapshot takes the place of the one before. It covers all records, those of this batch too; one that does not
-    is wrong like a record in the wrong place.
+    is wrong like a record in the wrong place. Publications come in the order of their times; those from before
+    `forget_before`, Unix milliseconds, are not kept any longer.
 
     Who has counted the records' bytes already says so in `record_bytes`, and who knows that no run begins or ends in
     them in `plain`: a journal then need not look at each of them.
@@ -63,6 +68,8 @@ class Batch(msgspec.Struct, frozen=True, eq=False):
     snapshot: Snapshot | None = None
     record_bytes: int | None = None
     plain: bool = False
+    publications: tuple[Publication, ...] = ()
+    forget_before: int = 0
 
     @property
     def bytes(self) -> int:
@@ -96,6 +103,7 @@ class Opened:
     head: int
     commands: tuple[CommandEntry, ...]
     snapshot: Snapshot | None = None
+    publications: tuple[Publication, ...] = ()
 
 
 class Appended(msgspec.Struct, frozen=True, gc=False):
@@ -128,6 +136,10 @@ class Journal(abc.ABC):
 
         What is no longer kept is skipped: the first record given then has a seq beyond ``after + 1``.
         """
+
+    @abc.abstractmethod
+    async def find(self, session: str) -> SessionKey | None:
+        """Whose session has this id; None if there is none."""
 
     @abc.abstractmethod
     async def sessions(self, user: str) -> Sequence[SessionKey]:

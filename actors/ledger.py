@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import attrs
 import pykka
 
 from ..runtime import Refusal, ReplyAddress
@@ -19,6 +20,7 @@ from .errors import StoreFailed, StoreUnavailable
 from .events import TURNING, Event, Position, Record
 from .journal import Appended, Batch, Journal, Opened
 from .log import Log
+from .publications import Publication
 from .snapshots import SnapshotPlan
 
 __all__ = ["Ledger"]
@@ -29,13 +31,18 @@ Settled = Callable[[BaseException | None], None]
 class _Pending:
     """What is added, until it is durable. One for each append, so what few appends have is not made for all."""
 
-    __slots__ = ("acknowledge", "bytes", "commands", "epoch", "plain", "records", "settled", "snapshot")
+    __slots__ = (
+        *("acknowledge", "bytes", "commands", "epoch", "forget_before", "plain", "publications", "records", "settled"),
+        "snapshot",
+    )
 
     def __init__(self) -> None:
         self.records: list[Record] = []
         self.bytes = 0
         self.acknowledge: list[tuple[ReplyAddress, int]] = []
         self.commands: tuple[CommandEntry, ...] = ()
+        self.publications: tuple[Publication, ...] = ()
+        self.forget_before = 0
         self.settled: tuple[Settled, ...] = ()
         self.epoch: str | None = None
         self.snapshot = False
@@ -157,6 +164,14 @@ class Ledger:
         self._pending.commands += (entry,)
         self._added()
 
+    def note_publication(self, publication: Publication, forget_before: int) -> None:
+        """Have a publication kept in one batch with its record, which was added in this turn; older ones are forgotten.
+
+        Its epoch is the one under which the record becomes durable.
+        """
+        self._pending.publications += (publication,)
+        self._pending.forget_before = forget_before
+
     def renew(self, epoch: str) -> None:
         """Have the history go on under a new epoch."""
         self._pending.epoch = epoch
@@ -196,7 +211,16 @@ class Ledger:
             self._journal.append(
                 self._token,
                 records[0].seq if records else self.log.head + 1,
-                Batch(tuple(records), batch.commands, batch.epoch, snapshot, batch.bytes, batch.plain),
+                Batch(
+                    tuple(records),
+                    batch.commands,
+                    batch.epoch,
+                    snapshot,
+                    batch.bytes,
+                    batch.plain,
+                    self._published(batch) if batch.publications else (),
+                    batch.forget_before,
+                ),
                 lambda outcome: self._done(number, outcome),
             )
         except Refusal as error:
@@ -205,6 +229,10 @@ class Ledger:
         finally:
             self._asking = False
         return True
+
+    def _published(self, batch: _Pending) -> tuple[Publication, ...]:
+        epoch = batch.epoch or self.log.epoch
+        return tuple(attrs.evolve(publication, epoch=epoch) for publication in batch.publications)
 
     def _done(self, number: int, outcome: Appended | BaseException) -> None:
         # Only the first answer to the append in flight counts.

@@ -58,6 +58,14 @@ class Limits:
     """How long a journal on disk keeps a record: 90 days."""
     snapshot_records: int = _positive(1_000)
     """Records after which a session writes down what it has made of them: how many are read when it comes back."""
+    publication_seconds: float = _positive(86_400.0)
+    """How long a publication over HTTP is known by its service and key, and gets its first answer: 24 hours, in which
+    whoever repeats it has come through, or somebody looks after it."""
+    publications: int = _positive(4_096)
+    """Publications of one service that a session knows; at the bound new keys are refused until the oldest has expired.
+    About 1 MB in memory. In the long run it allows one in 21 s; whoever needs more makes `publication_seconds` less."""
+    publishing_services: int = _positive(16)
+    """Services of which a session knows publications."""
     journal_bytes: int = _positive(1_073_741_824)
     """Bytes that the memory journal keeps in all; beyond it appends get ``store_unavailable``."""
     journal_queue_bytes: int = _positive(67_108_864)

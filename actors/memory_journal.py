@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from itertools import takewhile
 
 import attrs
 import trio
@@ -16,6 +17,7 @@ from .errors import Fenced, StoreUnavailable
 from .events import TERMINALS, Record
 from .ids import SessionKey
 from .journal import Appended, Batch, Done, Journal, Opened, Snapshot, Token
+from .publications import Publication
 
 __all__ = ["MemoryJournal"]
 
@@ -35,6 +37,7 @@ class _Stream:
     memory: CommandMemory = attrs.field(factory=CommandMemory)
     open_runs: dict[str, None] = attrs.field(factory=dict)
     snapshot: Snapshot | None = None
+    publications: dict[tuple[str, str], Publication] = attrs.field(factory=dict)
 
 
 class MemoryJournal(Journal):
@@ -44,7 +47,8 @@ class MemoryJournal(Journal):
         new_epoch: makes an epoch, 16 hex digits.
         retained_records: records kept of one session; older ones are dropped.
         max_bytes: encoded bytes of records kept in all; at the bound appends and new sessions fail with
-            StoreUnavailable. What is remembered of commands is not counted: it has a bound of its own per session.
+            StoreUnavailable. What is remembered of commands and
+            publications is not counted: it has a bound of its own per session.
     """
 
     def __init__(
@@ -75,6 +79,7 @@ class MemoryJournal(Journal):
             stream.head,
             tuple(stream.memory.entries()),
             stream.snapshot,
+            tuple(stream.publications.values()),
         )
 
     def append(self, token: Token, first_seq: int, batch: Batch, done: Done) -> None:
@@ -109,6 +114,8 @@ class MemoryJournal(Journal):
             stream.epoch = batch.epoch
         for entry in batch.commands:
             stream.memory.remember(entry)
+        if batch.publications or batch.forget_before:
+            self._note_publications(stream, batch)
         done(Appended(kept[0].seq if kept else stream.head + 1))
 
     def _drop(self, stream: _Stream) -> None:
@@ -119,6 +126,14 @@ class MemoryJournal(Journal):
             too_many = min(too_many, stream.snapshot.seq + 1 - kept[0].seq)
         for _ in range(too_many):
             self._bytes -= len(kept.popleft().encoded)
+
+    def _note_publications(self, stream: _Stream, batch: Batch) -> None:
+        known = stream.publications
+        for publication in batch.publications:
+            known.pop((publication.service, publication.key), None)
+            known[publication.service, publication.key] = publication
+        for name in [*takewhile(lambda name: known[name].at < batch.forget_before, known)]:
+            del known[name]
 
     async def read(self, session: str, after: int, *, max_records: int, max_bytes: int) -> Sequence[Record]:
         """See `Journal.read`."""
@@ -136,6 +151,12 @@ class MemoryJournal(Journal):
                 break
             taken.append(record)
         return taken
+
+    async def find(self, session: str) -> SessionKey | None:
+        """See `Journal.find`."""
+        await trio.lowlevel.checkpoint()
+        stream = self._streams.get(session)
+        return None if stream is None else stream.key
 
     async def sessions(self, user: str) -> Sequence[SessionKey]:
         """See `Journal.sessions`."""

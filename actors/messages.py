@@ -32,6 +32,7 @@ __all__ = [
     "Perform",
     "Publish",
     "PublishAlone",
+    "PublishOnce",
     "ReleaseSession",
     "ReportChildren",
     "ReportRuns",
@@ -338,6 +339,19 @@ class Publish:
 class PublishAlone:
     """An author's event outside of any run. The answer, once it is durable, is its `Position`."""
 
+    type: str
+    data: dict[str, Any]
+
+
+@attrs.frozen(eq=False)
+class PublishOnce:
+    """A service's event outside of any run, named by a key of the service's own.
+
+    The answer, once it is durable, is its `Publication`; a known key gets its first one again.
+    """
+
+    service: str
+    key: str
     type: str
     data: dict[str, Any]
 

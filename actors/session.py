@@ -6,8 +6,8 @@ connections, publishers and devices get their answers, and agents start: nothing
 
 A session that starts reads its newest snapshot and the records behind it, and has the ends of runs that a crash left
 open written before it takes a message. What it owns while it works lies in parts: `Attachments` its connections,
-`RunKeeper` its runs and their agents, `CommandDesk` what its devices ask for, `Ledger` what is not durable yet. It
-knows nothing of sockets.
+`RunKeeper` its runs and their agents, `CommandDesk` what its devices ask for, `PublicationDesk` what services say,
+`Ledger` what is not durable yet. It knows nothing of sockets.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ from .messages import (
     Leave,
     Publish,
     PublishAlone,
+    PublishOnce,
     ReportRuns,
     Reroute,
     RunCommand,
@@ -46,6 +47,8 @@ from .messages import (
     StoreAnswered,
     StoreTimedOut,
 )
+from .publication_desk import PublicationDesk
+from .publications import PublicationMemory
 from .run_keeper import RunKeeper
 from .runs import Runs
 from .session_node import SessionNode
@@ -103,6 +106,7 @@ class Session(Actor):
         self._attachments: Attachments
         self._keeper: RunKeeper
         self._desk: CommandDesk
+        self._publications: PublicationDesk
 
     # -- for authors --------------------------------------------------------------------------------------------------
 
@@ -140,13 +144,16 @@ class Session(Actor):
         Raises:
             InvalidEvent: the type is not ``x.…``, or JSON cannot hold the data.
         """
+        return self._publish(type, data).seq
+
+    def _publish(self, type: str, data: Mapping[str, Any]) -> Record:
         if fields_of(type):
             raise InvalidEvent(f"event type {type!r} belongs to runs; outside of them authors say x.*")
         limits = self._limits
         event = Event.make(
             f"x/{self._ledger.next_seq}", type, None, data, max_bytes=limits.event_bytes, max_depth=limits.depth
         )
-        return self._record(event).seq
+        return self._record(event)
 
     # -- life ---------------------------------------------------------------------------------------------------------
 
@@ -274,7 +281,18 @@ class Session(Actor):
             changed=self._note_activity,
         )
         self._desk = CommandDesk(self, node, memory, ledger, keeper, attachments)
+        self._publications = self._publication_desk(opened)
         self._at_work = True
+
+    def _publication_desk(self, opened: Opened) -> PublicationDesk:
+        limits = self._limits
+        memory = PublicationMemory(
+            keep_ms=int(limits.publication_seconds * 1000),
+            per_service=limits.publications,
+            services=limits.publishing_services,
+        )
+        memory.remember_all(opened.publications)
+        return PublicationDesk(memory, self._ledger, limits, self._node.now_ms, self._publish)
 
     async def on_stop(self) -> None:  # type: ignore[override]  # pykka's is plain
         """End the runs that are open, have all of it durable, and close the connections."""
@@ -317,7 +335,7 @@ class Session(Actor):
 
     def on_undelivered(self, message: Any, reply: Reply[Any] | None) -> bool:
         """Have a message that met the session on its way out routed once more."""
-        if isinstance(message, Attach | RunCommand | PublishAlone):
+        if isinstance(message, Attach | RunCommand | PublishAlone | PublishOnce):
             if isinstance(message, RunCommand):
                 message = attrs.evolve(message, log=None)  # this one ends in order, so the next one takes its place
             self._node.registry().notify(Reroute(self.key, message, reply))
@@ -342,6 +360,8 @@ class Session(Actor):
                 self._attachments.detach(connection)
             case PublishAlone():
                 self._publish_alone(message)
+            case PublishOnce():
+                self._publications.take(message, self.defer_reply)
             case ActorExited():
                 self._keeper.agent_gone(message)
             case RunTimedOut(run):

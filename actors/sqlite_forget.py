@@ -11,7 +11,7 @@ from .sqlite_schema import SqliteFile
 
 __all__ = ["forget_user"]
 
-TABLES = ("chunks", "devices", "commands", "open_runs", "snapshots")
+TABLES = ("chunks", "devices", "commands", "open_runs", "snapshots", "publications")
 
 
 def forget_user(path: Path, user: str) -> int:

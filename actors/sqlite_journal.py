@@ -33,7 +33,7 @@ from .events import Record
 from .ids import SessionKey
 from .journal import Batch, Done, Journal, Opened, Token
 from .sqlite_schema import SqliteFile
-from .sqlite_store import Retention, SqliteStore, read_page, read_sessions, read_unfinished
+from .sqlite_store import Retention, SqliteStore, find_session, read_page, read_sessions, read_unfinished
 
 __all__ = ["Durability", "SqliteJournal"]
 
@@ -194,6 +194,10 @@ class SqliteJournal(Journal):
     async def read(self, session: str, after: int, *, max_records: int, max_bytes: int) -> Sequence[Record]:
         """See `Journal.read`."""
         return await self._ask(lambda db: tuple(read_page(db, session, after, max_records, max_bytes)))
+
+    async def find(self, session: str) -> SessionKey | None:
+        """See `Journal.find`."""
+        return await self._ask(lambda db: find_session(db, session))
 
     async def sessions(self, user: str) -> Sequence[SessionKey]:
         """See `Journal.sessions`."""

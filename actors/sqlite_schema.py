@@ -90,8 +90,23 @@ CREATE TABLE snapshots (
 ) STRICT;
 """
 
+VERSION_3 = """
+CREATE TABLE publications (
+    session INTEGER NOT NULL,
+    service TEXT NOT NULL,
+    key TEXT NOT NULL,
+    fingerprint BLOB NOT NULL,
+    at INTEGER NOT NULL,       -- of its record, Unix milliseconds
+    epoch TEXT NOT NULL,
+    seq INTEGER NOT NULL,
+    id TEXT NOT NULL,
+    PRIMARY KEY (session, service, key)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX publications_by_time ON publications (session, at);
+"""
+
 # From each version to the next; the last one is what this callboard writes.
-MIGRATIONS = (VERSION_1, VERSION_2)
+MIGRATIONS = (VERSION_1, VERSION_2, VERSION_3)
 SCHEMA = len(MIGRATIONS)
 
 

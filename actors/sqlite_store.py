@@ -20,8 +20,9 @@ from .errors import Fenced
 from .events import TERMINALS, Record
 from .ids import SessionKey
 from .journal import Appended, Batch, Opened, Snapshot, Token
+from .publications import Publication
 
-__all__ = ["Retention", "SqliteStore", "read_page", "read_sessions", "read_unfinished"]
+__all__ = ["Retention", "SqliteStore", "find_session", "read_page", "read_sessions", "read_unfinished"]
 
 # A chunk's body: what reading costs that needs one record of it. SQLite reads a row as a whole.
 CHUNK_BYTES = 65_536
@@ -161,6 +162,14 @@ class SqliteStore:
                 for device, id, fingerprint, result in commands
             ),
             None if snapshot is None else Snapshot(*snapshot),
+            tuple(
+                Publication(*found)
+                for found in self._run(
+                    "SELECT service, key, fingerprint, at, epoch, seq, id FROM publications"
+                    " WHERE session = ? ORDER BY at, seq",
+                    (stream.n,),
+                )
+            ),
         )
 
     def append(self, token: Token, first_seq: int, batch: Batch) -> Appended | Exception:
@@ -178,6 +187,7 @@ class SqliteStore:
         self._note_runs(stream, batch.records)
         for entry in batch.commands:
             self._remember(stream, entry)
+        self._note_publications(stream, batch)
         if batch.epoch is not None:
             self._run("UPDATE sessions SET epoch = ?, era = ? WHERE n = ?", (batch.epoch, self._era, stream.n))
         if batch.snapshot is not None:
@@ -229,6 +239,15 @@ class SqliteStore:
             for table in ("devices", "commands"):
                 self._run(f"DELETE FROM {table} WHERE session = ? AND device = ?", (stream.n, oldest))
             stream.devices.remove(oldest)
+
+    def _note_publications(self, stream: _Stream, batch: Batch) -> None:
+        for publication in batch.publications:
+            self._run(
+                "INSERT OR REPLACE INTO publications VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (stream.n, *attrs.astuple(publication)),
+            )
+        if batch.forget_before:
+            self._run("DELETE FROM publications WHERE session = ? AND at < ?", (stream.n, batch.forget_before))
 
     def _stream(self, id: str) -> _Stream | None:
         stream = self._streams.get(id)
@@ -379,6 +398,12 @@ def read_page(db: apsw.Connection, session: str, after: int, max_records: int, m
                 return taken
             taken.append(Record.read(encoded))
     return taken
+
+
+def find_session(db: apsw.Connection, id: str) -> SessionKey | None:
+    """Whose session has this id."""
+    found = db.execute("SELECT user, name FROM sessions WHERE id = ?", (id,)).fetchone()
+    return None if found is None else SessionKey(*found)
 
 
 def read_sessions(db: apsw.Connection, user: str) -> list[SessionKey]:

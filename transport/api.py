@@ -1,4 +1,4 @@
-"""The HTTP side of the node: tickets, a user's sessions, the operator's view, and whether it serves.
+"""The HTTP side of the node: tickets, sessions, services' publications, the operator's view, and whether it serves.
 
 Every answer is about the caller's own things; what belongs to another user is not even said to exist.
 """
@@ -6,6 +6,8 @@ Every answer is about the caller's own things; what belongs to another user is n
 from __future__ import annotations
 
 import logging
+import math
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -14,8 +16,24 @@ import msgspec
 import pykka
 import trio
 
-from ..actors import Grant, IssueTicket, Journal, Limits, Node, SessionKey, StoreUnavailable, TooManyTickets
-from ..runtime import MailboxFull
+from ..actors import (
+    EventRefused,
+    Grant,
+    IssueTicket,
+    Journal,
+    Limits,
+    Node,
+    Publication,
+    PublicationConflict,
+    PublishOnce,
+    SessionKey,
+    SessionQuarantined,
+    StoreUnavailable,
+    TooManyPublications,
+    TooManyTickets,
+    ask_session,
+)
+from ..runtime import Killed, MailboxFull
 from .auth import Authenticator, Identity
 from .errors import Problem, TokenRefused
 from .http import Request, Response, json_response, problem_response
@@ -33,6 +51,11 @@ PREFLIGHT_SECONDS = 600
 # Refusals that an operator wants to know of; what else is wrong is the asker's own affair.
 LOGGED = frozenset((401, 403, 429, 503))
 
+# The one path with a part that is not always the same.
+EVENTS = "/v1/sessions/{session}/events"
+# Longer than any UUID with a prefix; it is kept for a day.
+MAX_KEY = 200
+
 
 class ApiBoard(Protocol):
     """What the HTTP side needs of its node."""
@@ -40,6 +63,8 @@ class ApiBoard(Protocol):
     node: Node
     journal: Journal
     limits: Limits
+    publications: Counter[int]
+    """Answers to publications, by status."""
 
     @property
     def authenticator(self) -> Authenticator:
@@ -73,6 +98,12 @@ class _RevocationBody(msgspec.Struct):
     user: str
 
 
+class _EventBody(msgspec.Struct):
+    type: str
+    data: dict[str, Any]
+    run: str | None = None
+
+
 class Api:
     """Routes a request to its handler.
 
@@ -86,6 +117,7 @@ class Api:
         self._handlers: dict[tuple[str, str], Handler] = {
             ("POST", "/v1/tickets"): self._tickets,
             ("GET", "/v1/sessions"): self._sessions,
+            ("POST", EVENTS): self._events,
             ("GET", "/v1/statistics"): self._statistics,
             ("POST", "/v1/revocations"): self._revoke,
             ("GET", "/v1/connect"): self._not_an_upgrade,
@@ -111,13 +143,14 @@ class Api:
             return _with(problem_response(problem), cors)
 
     async def _dispatch(self, request: Request) -> Response:
-        methods = self._methods.get(request.path)
+        path = _route(request.path)
+        methods = self._methods.get(path)
         if methods is None:
             raise Problem(404, "Not found", f"there is no {request.path[:200]}")
         method = "GET" if request.method == "HEAD" else request.method
         if method == "OPTIONS":
             return self._preflight(request, methods)
-        handler = self._handlers.get((method, request.path))
+        handler = self._handlers.get((method, path))
         if handler is None:
             allowed = ", ".join(sorted(methods))
             detail = f"{request.path} takes {allowed}, not {request.method[:20]}"
@@ -207,6 +240,65 @@ class Api:
         keys = await self._keys(self._identify(request).user)
         return json_response(200, {"sessions": [{"name": key.name, "session": key.id} for key in keys]})
 
+    async def _events(self, request: Request) -> Response:
+        """A service publishes, and repeats it under the same key until it has an answer (law S5)."""
+        counts = self._board.publications
+        try:
+            publication = await self._published(request)
+        except Problem as problem:
+            counts[problem.status] += 1
+            if problem.status == 404:
+                logger.info("a service was refused to speak in a session that is not there, or not for it")
+            raise
+        counts[201] += 1
+        return json_response(201, {"epoch": publication.epoch, "seq": publication.seq, "id": publication.id})
+
+    async def _published(self, request: Request) -> Publication:
+        board = self._board
+        identity = self._identify(request)
+        if "agent" not in identity.scopes:
+            raise Problem(403, "Forbidden", "this needs a token with the scope `agent`")
+        if not board.serving:
+            raise _unavailable("the node is not serving")
+        name = _idempotency_key(request)
+        try:
+            body = msgspec.json.decode(request.body, type=_EventBody)
+        except (msgspec.DecodeError, RecursionError, ValueError) as error:
+            raise Problem(400, "Bad request", str(error)) from None
+        message = PublishOnce(identity.user, name, body.type, body.data)
+        try:
+            # As long as an append may take, behind one that is under way.
+            with trio.fail_after(2 * board.limits.store_seconds):
+                key = await self._session_for(identity, request.path.split("/")[3])
+                if body.run is not None:
+                    raise Problem(403, "Forbidden", "this run is not one of yours; outside of runs leave `run` out")
+                publication: Publication = await ask_session(board.node.registry, key, message)
+                return publication
+        except EventRefused as error:
+            raise Problem(422, "Unprocessable content", str(error)) from None
+        except PublicationConflict as error:
+            # So has it the IETF's draft on this header (draft-ietf-httpapi-idempotency-key-header-06, section 2.7).
+            raise Problem(422, "Unprocessable content", f"Idempotency-Key: {error}") from None
+        except TooManyPublications as error:
+            retry = (("retry-after", str(math.ceil(error.retry_ms / 1000))),)
+            raise Problem(429, "Too many requests", str(error), retry) from None
+        except SessionQuarantined as error:
+            raise _unavailable(str(error), board.limits.quarantine_seconds) from None
+        except StoreUnavailable as error:
+            raise _unavailable(str(error)) from None
+        except trio.TooSlowError:
+            raise _unavailable("the session did not answer in time") from None
+        except (Killed, MailboxFull, pykka.ActorDeadError):
+            raise _unavailable("the session was cut short, or is overloaded") from None
+
+    async def _session_for(self, identity: Identity, session: str) -> SessionKey:
+        """The session of this id. One that this service may not speak in looks like one that is not there."""
+        allowed = identity.sessions is None or session in identity.sessions
+        key = await self._board.journal.find(session) if allowed else None
+        if key is None:
+            raise Problem(404, "Not found", "there is no such session for this service")
+        return key
+
     async def _statistics(self, request: Request) -> Response:
         self._operator(request)
         try:
@@ -240,8 +332,23 @@ class Api:
         return json_response(200, {"status": "ready"})
 
 
-def _unavailable(detail: str) -> Problem:
-    return Problem(503, "Service unavailable", detail, (("retry-after", "1"),))
+def _route(path: str) -> str:
+    """The path by which a request's handler is known."""
+    parts = path.split("/")
+    if len(parts) == 5 and parts[:3] == ["", "v1", "sessions"] and parts[4] == "events":
+        return EVENTS
+    return path
+
+
+def _idempotency_key(request: Request) -> str:
+    key = request.headers.get("idempotency-key", "")
+    if not 1 <= len(key) <= MAX_KEY or not (key.isascii() and key.isprintable()):
+        raise Problem(400, "Bad request", f"the header `Idempotency-Key` has to be 1 to {MAX_KEY} characters of ASCII")
+    return key
+
+
+def _unavailable(detail: str, seconds: float = 1.0) -> Problem:
+    return Problem(503, "Service unavailable", detail, (("retry-after", str(math.ceil(seconds))),))
 
 
 def _with(response: Response, headers: tuple[tuple[str, str], ...]) -> Response:

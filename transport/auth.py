@@ -7,7 +7,7 @@ user and an end, and it is in time. There is no fallback identity.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 import attrs
 from joserfc import jwt
@@ -30,11 +30,15 @@ MAX_REFUSED = 10_000
 
 @attrs.frozen
 class Identity:
-    """A verified principal: its name, what it may do besides, and until when (Unix seconds)."""
+    """A verified principal: its name, what it may do besides, and until when (Unix seconds).
+
+    `sessions` are the ids of the sessions that a service may speak in; None where its token names none: in all.
+    """
 
     user: str
     scopes: frozenset[str]
     expires_at: float
+    sessions: frozenset[str] | None = None
 
 
 class Authenticator:
@@ -88,10 +92,19 @@ class Authenticator:
         scope = claims.get("scope", "")
         if not isinstance(scope, str):
             raise TokenRefused("`scope` of the token has to be text, names separated by spaces")
-        return Identity(user, frozenset(scope.split()), expires_at)
+        return Identity(user, frozenset(scope.split()), expires_at, _sessions(claims))
 
-    def token(self, user: str, *, scope: str = "", lifetime_seconds: float = 86_400.0) -> str:
-        """Make a token for a user, valid from now on for `lifetime_seconds`.
+    def token(
+        self,
+        user: str,
+        *,
+        scope: str = "",
+        lifetime_seconds: float = 86_400.0,
+        sessions: Collection[str] | None = None,
+    ) -> str:
+        """Make a token for a user or service, valid from now on for `lifetime_seconds`.
+
+        A service with `sessions` may speak in these only, by their ids.
 
         Raises:
             ConfigError: there are only public keys, with which nothing can be signed.
@@ -103,6 +116,8 @@ class Authenticator:
         claims: dict[str, object] = {"sub": user, "iat": int(now), "exp": int(now + lifetime_seconds)}
         if scope:
             claims["scope"] = scope
+        if sessions is not None:
+            claims["sessions"] = list(sessions)
         return jwt.encode({"alg": "HS256"}, claims, secret, algorithms=["HS256"])
 
 
@@ -119,6 +134,16 @@ class _Secret:
 def _choose(ring: KeyRing, guest: GuestProtocol) -> OctKey | RSAKey | ECKey:
     headers = guest.headers()
     return ring.find(headers.get("alg"), headers.get("kid"))
+
+
+def _sessions(claims: Mapping[str, object]) -> frozenset[str] | None:
+    if "sessions" not in claims:
+        return None
+    named = claims["sessions"]
+    # A limit that is not understood must not become none at all.
+    if not isinstance(named, list) or not all(isinstance(id, str) for id in named):
+        raise TokenRefused("`sessions` of the token has to be a list of session ids")
+    return frozenset(named)
 
 
 def _seconds(claims: Mapping[str, object], name: str, default: float | None) -> float:

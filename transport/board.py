@@ -138,6 +138,7 @@ class Board:
         self._hellos = PerUser(limits.hellos_per_s, 4 * limits.connections_per_user)
         self._requests = PerUser(limits.requests_per_s, max(1.0, 10 * limits.requests_per_s))
         self._closes: Counter[int] = Counter()
+        self.publications: Counter[int] = Counter()
         self._opened = 0
         self._opened_at = wall_clock()
         self._idle = trio.Event()
@@ -260,6 +261,7 @@ class Board:
                 "waiting_bytes": sum(connection.waiting_bytes for connection in self._connections),
                 "closed": {str(code): count for code, count in sorted(self._closes.items())},
             },
+            "publications": {str(status): count for status, count in sorted(self.publications.items())},
             "tickets": await self.node.tickets.ask_async(TicketsWaiting()),
             "dead_letters": dict(statistics.dead_letters),
             "tasks": statistics.tasks,

@@ -27,6 +27,7 @@ from callboard.actors import (
     Fenced,
     Journal,
     Opened,
+    Publication,
     Record,
     Result,
     SessionKey,
@@ -54,6 +55,11 @@ def end_record(seq: int, run: str) -> Record:
     """The end of a run."""
     data = {"by": "user", "reason": "enough"}
     return Record.of(Event.make(f"{run}/end", "agent_cancelled", run, data, max_bytes=10**6, max_depth=8), seq, seq)
+
+
+def publication(seq: int, key: str, *, service: str = "billing", body: bytes = b"f") -> Publication:
+    """A publication whose record has this seq."""
+    return Publication(service, key, body, record(seq).at, "00000000000000aa", seq, f"x/{seq}")
 
 
 def same(left: Record, right: Record) -> bool:
@@ -148,14 +154,15 @@ class JournalContract(abc.ABC):
             new = await journal.open(ADA)
             assert new.token.generation > old.token.generation
             entry = CommandEntry("d", 1, b"f", Result(1, ok={}))
-            refused = await appended(journal, old, 2, Batch((record(2),), (entry,), "f" * 16))
+            batch = Batch((record(2),), (entry,), "f" * 16, publications=(publication(2, "k"),))
+            refused = await appended(journal, old, 2, batch)
             assert isinstance(refused, Fenced)
             assert await appended(journal, new, 2, Batch((record(2, size=3),))) == Appended(1)
             kept = await all_records(journal, ADA)
             assert len(kept) == 2
             assert same(kept[1], record(2, size=3))
             last = await journal.open(ADA)
-            assert (last.commands, last.epoch) == ((), old.epoch)
+            assert (last.commands, last.epoch, last.publications) == ((), old.epoch, ())
 
     async def test_a_batch_that_does_not_follow_changes_nothing(self) -> None:
         """S2. Red if a gap, a repetition or a batch with a hole is taken, or half of one."""
@@ -318,6 +325,51 @@ class JournalContract(abc.ABC):
             await appended(journal, opened, 1, Batch((run_record(1, "r"),), (entry,)))
             again = await journal.open(ADA)
             assert (again.head, again.commands) == (1, (entry,))
+
+    async def test_publications_come_back_in_their_order(self) -> None:
+        """S5. Red if a key, its answer or the order is lost, or one service's or session's key hides another's."""
+        async with self.opened() as journal:
+            ada, bob = await journal.open(ADA), await journal.open(BOB)
+            said = [
+                publication(1, "k1"),
+                publication(2, "é" * 200, service="mail"),
+                publication(3, "k1", service="mail", body=bytes(range(32))),
+                publication(4, "a"),
+            ]
+            for start in (0, 2):
+                batch = Batch((record(start + 1), record(start + 2)), publications=tuple(said[start : start + 2]))
+                assert await appended(journal, ada, start + 1, batch) == Appended(1)
+            await appended(journal, bob, 1, Batch((record(1),), publications=(publication(1, "k1", body=b"b"),)))
+            opened = await journal.open(ADA)
+            assert [each for each in opened.publications if each.service == "billing"] == [said[0], said[3]]
+            assert [each for each in opened.publications if each.service == "mail"] == [said[1], said[2]]
+            assert len(opened.publications) == 4
+            assert (await journal.open(BOB)).publications == (publication(1, "k1", body=b"b"),)
+
+    async def test_publications_are_forgotten_when_a_batch_says_so(self) -> None:
+        """S5 S13. Red if they stay for ever, too many go, another session's do, or a key cannot be used anew."""
+        async with self.opened() as journal:
+            ada, bob = await journal.open(ADA), await journal.open(BOB)
+            for seq in (1, 2, 3):
+                await appended(journal, ada, seq, Batch((record(seq),), publications=(publication(seq, f"k{seq}"),)))
+            await appended(journal, bob, 1, Batch((record(1),), publications=(publication(1, "k1"),)))
+            batch = Batch((record(4),), publications=(publication(4, "k1"),), forget_before=record(2).at)
+            await appended(journal, ada, 4, batch)
+            kept = (publication(2, "k2"), publication(3, "k3"), publication(4, "k1"))
+            assert (await journal.open(ADA)).publications == kept
+            assert (await journal.open(BOB)).publications == (publication(1, "k1"),)
+            ada = await journal.open(ADA)
+            await appended(journal, ada, 5, Batch((record(5),), forget_before=record(9).at))
+            assert (await journal.open(ADA)).publications == ()
+
+    async def test_a_session_is_found_by_its_id(self) -> None:
+        """S1. Red if an id leads to another session, or one that was never made is found."""
+        async with self.opened() as journal:
+            notes = SessionKey("ada", "notes")
+            await journal.open(ADA)
+            await journal.open(notes)
+            assert [await journal.find(key.id) for key in (ADA, notes, BOB)] == [ADA, notes, None]
+            assert await journal.find("") is None
 
     async def test_a_new_epoch_lasts(self) -> None:
         """S10. Red if the epoch that the session asked for is not kept, or touches another session's."""

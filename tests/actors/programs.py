@@ -9,7 +9,17 @@ import attrs
 import trio
 from hypothesis import strategies as st
 
-from callboard.actors import Record, Session, SessionQuarantined, StoreUnavailable
+from callboard.actors import (
+    Publication,
+    PublicationConflict,
+    PublishOnce,
+    Record,
+    Session,
+    SessionKey,
+    SessionQuarantined,
+    StoreUnavailable,
+    ask_session,
+)
 from callboard.runtime import Killed
 from tests.actors.client import Client
 from tests.actors.faults import Fault
@@ -77,6 +87,16 @@ class Publish:
 
 
 @attrs.frozen
+class PublishAs:
+    """A service says what belongs to this key, or something else under it."""
+
+    user: str
+    service: str
+    key: str
+    lie: bool
+
+
+@attrs.frozen
 class Pass:
     seconds: float
 
@@ -111,7 +131,7 @@ class GoWrong:
 
 
 ByDevice = Say | Stop | Repeat | Leave | Come | Dream | Count
-Step = ByDevice | Publish | Pass | Breathe | KillSession | KillAgent | KillTop | GoWrong
+Step = ByDevice | Publish | PublishAs | Pass | Breathe | KillSession | KillAgent | KillTop | GoWrong
 
 users = st.sampled_from(USERS)
 devices = st.sampled_from(DEVICES)
@@ -129,6 +149,13 @@ everyday = st.one_of(
     st.builds(Leave, users, devices),
     st.builds(Come, users, devices),
     st.builds(Publish, users),
+    st.builds(
+        PublishAs,
+        users,
+        st.sampled_from(("s1", "s2")),
+        st.sampled_from(("k1", "k2", "k3")),
+        st.sampled_from((False, False, False, True)),
+    ),
     st.builds(Pass, st.sampled_from((0.001, 0.02, 0.3, 2.0, 15.0, 119.99, 150.0))),
     st.builds(Breathe, st.integers(1, 6)),
 )
@@ -175,6 +202,9 @@ class Machine:
         self.world = world
         self.clients = {(user, device): world.client(user, f"{user}-{device}") for user in USERS for device in DEVICES}
         self.published: dict[str, int] = dict.fromkeys(USERS, 0)
+        # What was asked for, by user, service and key, and all answers to that.
+        self.asked: set[tuple[str, str, str, str]] = set()
+        self.answers: dict[tuple[str, str, str], list[tuple[str, Publication]]] = {}
         self.too_early: list[str] = []
         for (user, _), client in self.clients.items():
             client.on_apply = partial(self._look_when_told, user)
@@ -227,6 +257,8 @@ class Machine:
                 await self._client(step).command("count", {})
             case Publish():
                 world.nursery.start_soon(self._publish, step.user)
+            case PublishAs():
+                world.nursery.start_soon(self._publish_as, step)
             case Pass():
                 await trio.sleep(step.seconds)
             case Breathe():
@@ -253,6 +285,25 @@ class Machine:
         if position.seq > self.world.durable(user):
             self.too_early.append(f"publication {position.seq} of {user} accepted before the journal had it")
         self.published[user] += 1
+
+    async def _publish_as(self, step: PublishAs) -> None:
+        """Repeat until there is an answer, as a service does."""
+        name = (step.user, step.service, step.key)
+        said = "another thing" if step.lie else "/".join(name)
+        self.asked.add((*name, said))
+        message = PublishOnce(step.service, step.key, "x.named", {"user": step.user, "said": said})
+        while True:
+            try:
+                answer = await ask_session(self.world.node.registry, SessionKey(step.user), message)
+            except (Killed, SessionQuarantined, StoreUnavailable):
+                await trio.sleep(1.0)
+                continue
+            except PublicationConflict:
+                return
+            if answer.seq > self.world.durable(step.user):
+                self.too_early.append(f"publication {answer.seq} of {step.user} accepted before the journal had it")
+            self.answers.setdefault(name, []).append((said, answer))
+            return
 
     def _kill_top(self, which: str) -> None:
         # One failure more within these seconds ends the whole system, rightly.

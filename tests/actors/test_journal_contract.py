@@ -24,13 +24,14 @@ from callboard.actors import (
     Journal,
     MemoryJournal,
     Opened,
+    Publication,
     Record,
     Result,
     SessionKey,
     StoreUnavailable,
     Token,
 )
-from tests.actors.journal_contract import ADA, appended, record, same
+from tests.actors.journal_contract import ADA, appended, publication, record, same
 
 RETAINED = 5
 KEYS = (SessionKey("ada"), SessionKey("ada", "zoo"), SessionKey("bob"))
@@ -59,6 +60,7 @@ class Stream:
     tokens: list[Token] = attrs.field(factory=list)
     records: list[Record] = attrs.field(factory=list)
     commands: list[CommandEntry] = attrs.field(factory=list)
+    publications: list[Publication] = attrs.field(factory=list)
     told: int = 1
     """The highest `first` that the journal has told: what is older must not come back."""
 
@@ -78,6 +80,10 @@ class Stream:
             return ValueError
         self.records += batch.records
         self.commands += batch.commands
+        for new in batch.publications:
+            same_name = (new.service, new.key)
+            self.publications = [old for old in self.publications if (old.service, old.key) != same_name] + [new]
+        self.publications = [old for old in self.publications if old.at >= batch.forget_before]
         self.epoch = batch.epoch or self.epoch
         return max(1, len(self.records) - RETAINED + 1)
 
@@ -98,13 +104,21 @@ class Write:
     sizes: tuple[int, ...]
     commands: tuple[CommandEntry, ...]
     epoch: str | None
+    keys: tuple[tuple[str, str], ...]
+    forget: int | None
 
     def batch(self, head: int) -> tuple[int, Batch]:
         start = head + 1 + self.shift
         holes = [0 if self.hole_at is None or index < self.hole_at else 1 for index in range(len(self.sizes))]
         seqs = [start + index + hole for index, hole in enumerate(holes)]
         records = tuple(record(max(seq, 0), size=size) for seq, size in zip(seqs, self.sizes, strict=True))
-        return start, Batch(records, self.commands, self.epoch)
+        # Each record at most is a publication, as it is where a session makes the batch.
+        said = tuple(
+            publication(each.seq, key, service=service)
+            for each, (service, key) in zip(records, self.keys, strict=False)
+        )
+        forget_before = 0 if self.forget is None else record(max(0, start - self.forget)).at
+        return start, Batch(records, self.commands, self.epoch, publications=said, forget_before=forget_before)
 
 
 @attrs.frozen
@@ -143,11 +157,13 @@ entries = st.builds(entry, st.sampled_from(("d1", "d2", "d3")), st.sampled_from(
 # Most are right; each way to be wrong is drawn alone, so that none hides behind another.
 places = st.sampled_from((*[(0, 0, None)] * 7, (1, 0, None), (2, 0, None), (0, -1, None), (0, 1, None), (0, 0, 1)))
 writes = st.builds(
-    lambda place, sizes, commands, epoch: Write(place[0], place[1], place[2], sizes, commands, epoch),
+    lambda place, *rest: Write(place[0], place[1], place[2], *rest),
     places,
     st.lists(st.sampled_from((0, 10, 60)), max_size=RETAINED + 2).map(tuple),
     st.lists(entries, max_size=3).map(tuple),
     st.sampled_from((None, None, None, "00000000000000aa", "00000000000000bb")),
+    st.lists(st.tuples(st.sampled_from(("s1", "s2")), st.sampled_from(("k1", "k2", "k3"))), max_size=3).map(tuple),
+    st.sampled_from((None, None, 0, 2, 5)),
 )
 bursts = st.builds(Burst, keys, st.lists(writes, min_size=1, max_size=3).map(tuple), st.booleans())
 reads = st.builds(
@@ -187,6 +203,12 @@ class Comparison:
         for given_back in opened.commands:
             memory.remember(given_back)
         assert memory.entries() == model.entries()
+        # A used key takes a new place; of each service they come in order.
+        for service in ("s1", "s2"):
+            wanted = [each for each in stream.publications if each.service == service]
+            assert [each for each in opened.publications if each.service == service] == wanted
+        assert len(opened.publications) == len(stream.publications)
+        assert await self.journal.find(key.id) == key
         return stream
 
     async def burst(self, step: Burst) -> None:

@@ -22,6 +22,7 @@ async def check(machine: Machine) -> None:
         check_story(history)
         check_isolation(user, history)
         check_commands(machine, user, history)
+        check_publications(machine, user, history)
         said = sum(record["type"] == "x.said" for record in history)
         assert said >= machine.published[user], "an accepted publication is missing"
     assert machine.too_early == [], "S3"
@@ -43,7 +44,7 @@ def check_isolation(user: str, history: list[dict[str, Any]]) -> None:
     for record in history:
         if record["type"] == "agent_started":
             assert record["data"]["input"].split()[0] == user
-        elif record["type"] == "x.said":
+        elif record["type"] in ("x.said", "x.named"):
             assert record["data"]["user"] == user
 
 
@@ -73,6 +74,16 @@ def check_commands(machine: Machine, user: str, history: list[dict[str, Any]]) -
     assert sorted(begun) == [record["seq"] for record in history if record["type"] == "agent_started"]
     assert sorted(counted) == [record["data"]["count"] for record in history if record["type"] == "x.counted"]
     assert sorted(counted) == list(range(1, len(counted) + 1))
+
+
+def check_publications(machine: Machine, user: str, history: list[dict[str, Any]]) -> None:
+    """S5: each key has one record, and one answer that says where; what came under a used key has none."""
+    named = {record["id"]: record for record in history if record["type"] == "x.named"}
+    for owner, service, key in {asked[:3] for asked in machine.asked if asked[0] == user}:
+        ((said, answer),) = set(machine.answers[owner, service, key])
+        record = named.pop(answer.id)
+        assert (record["seq"], record["data"]["said"]) == (answer.seq, said)
+    assert named == {}, "a publication was recorded twice, or under a used key"
 
 
 seeds = st.integers(0, 2**16)

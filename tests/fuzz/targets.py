@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import os
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache, partial
 from ipaddress import ip_address
@@ -315,6 +316,7 @@ class _Board:
     authenticator: Authenticator
     node: Any = attrs.field(factory=_Node)
     journal: Any = attrs.field(factory=_Journal)
+    publications: Counter[int] = attrs.field(factory=Counter)
     limits: Limits = LIMITS
     serving: bool = True
 

@@ -27,6 +27,7 @@ from ...actors import (
     Fenced,
     Journal,
     Opened,
+    Publication,
     Record,
     SessionKey,
     Snapshot,
@@ -68,6 +69,8 @@ class Stream:
     first: int = 1
     records: list[Record] = attrs.field(factory=list)
     entries: list[CommandEntry] = attrs.field(factory=list)
+    publications: list[tuple[int, tuple[Publication, ...]]] = attrs.field(factory=list)
+    """What each batch said to forget, and the publications that came with it."""
     batches: list[tuple[int, int]] = attrs.field(factory=list)
     """How many records and entries there were after each batch."""
     snapshots: list[Snapshot] = attrs.field(factory=list)
@@ -79,6 +82,16 @@ class Stream:
     def head(self) -> int:
         """The newest record's seq, 0 for none."""
         return len(self.records)
+
+    def known_publications(self) -> list[Publication]:
+        """What is left of the publications."""
+        known: dict[tuple[str, str], Publication] = {}
+        for forget_before, came in self.publications:
+            for publication in came:
+                known.pop((publication.service, publication.key), None)
+                known[publication.service, publication.key] = publication
+            known = {name: kept for name, kept in known.items() if kept.at >= forget_before}
+        return list(known.values())
 
     def open_runs(self) -> list[str]:
         """The runs that have begun and not ended, of all records that there ever were."""
@@ -121,7 +134,7 @@ class Disk:
         self.boot += 1
         for stream in self.streams.values():
             stream.synced = self._rng.randint(stream.synced, len(stream.batches))
-            del stream.batches[stream.synced :]
+            del stream.batches[stream.synced :], stream.publications[stream.synced :]
             records, entries = stream.batches[-1] if stream.batches else (0, 0)
             self.lost += stream.head - records
             del stream.records[records:], stream.entries[entries:]
@@ -144,6 +157,7 @@ class Disk:
         """Make a batch durable."""
         stream.records += batch.records
         stream.entries += batch.commands
+        stream.publications.append((batch.forget_before, batch.publications))
         stream.epoch = batch.epoch or stream.epoch
         if batch.snapshot is not None:
             stream.snapshots.append(batch.snapshot)
@@ -226,6 +240,7 @@ class Mount(Journal):
             stream.head,
             tuple(memory.entries()),
             stream.snapshots[-1] if stream.snapshots else None,
+            tuple(stream.known_publications()),
         )
 
     def append(self, token: Token, first_seq: int, batch: Batch, done: Done) -> None:
@@ -282,6 +297,12 @@ class Mount(Journal):
                 break
             taken.append(record)
         return taken
+
+    async def find(self, session: str) -> SessionKey | None:
+        """See `Journal.find`."""
+        await self._answer("read")
+        stream = self.disk.streams.get(session)
+        return None if stream is None else stream.key
 
     async def sessions(self, user: str) -> Sequence[SessionKey]:
         """See `Journal.sessions`."""

@@ -16,6 +16,7 @@ from ...actors import SessionKey
 from .agents import Witness
 from .device import Asked, Device
 from .disk import Disk, Stream
+from .publisher import Publisher
 
 __all__ = ["judge"]
 
@@ -29,7 +30,13 @@ NOT_THE_AGENTS = {
 TOKEN = re.compile(r"\bt\d+\b")
 
 
-def judge(disk: Disk, witness: Witness, devices: Sequence[Device], published: Mapping[str, list[str]]) -> list[str]:
+def judge(
+    disk: Disk,
+    witness: Witness,
+    devices: Sequence[Device],
+    published: Mapping[str, list[str]],
+    publisher: Publisher,
+) -> list[str]:
     """The laws that do not hold, in words; none if all do.
 
     Args:
@@ -37,8 +44,9 @@ def judge(disk: Disk, witness: Witness, devices: Sequence[Device], published: Ma
         witness: what agents know.
         devices: all devices; they are caught up and have an answer to each command.
         published: tokens of accepted publications outside of runs, by session.
+        publisher: the service that speaks over HTTP; it has an answer to each event.
     """
-    wrong = list(witness.wrong)
+    wrong = list(witness.wrong) + publisher.wrong
     for device in devices:
         wrong += device.wrong
     for stream in disk.streams.values():
@@ -51,6 +59,7 @@ def judge(disk: Disk, witness: Witness, devices: Sequence[Device], published: Ma
         for device in mine:
             wrong += _view(device, stream, records)
     wrong += _accepted(disk, witness, published)
+    wrong += _answered(disk, publisher)
     return wrong
 
 
@@ -219,4 +228,20 @@ def _accepted(disk: Disk, witness: Witness, published: Mapping[str, list[str]]) 
             wrong += [
                 f"S3: publication {token} of {session} is missing" for token in tokens if f'"{token}"' not in text
             ]
+    return wrong
+
+
+def _answered(disk: Disk, publisher: Publisher) -> list[str]:
+    """S5: all answers to a publication are the first one, and it is where that says. That it is once, S4 looks at."""
+    wrong = []
+    for said in publisher.said:
+        if disk.lost:
+            continue  # a cut of power takes records with their keys; a repetition is then another one
+        if not said.answers or any(answer != said.answers[0] for answer in said.answers):
+            wrong.append(f"S5: publication {said.token} of {said.session} was answered with {said.answers}")
+            continue
+        stream, seq = disk.streams[said.session], said.answers[0]["seq"]
+        record = stream.records[seq - 1] if seq <= stream.head else None
+        if record is None or record.id != said.answers[0]["id"] or f'"{said.token}"' not in record.encoded.decode():
+            wrong.append(f"S5: publication {said.token} is not at {seq} of {said.session}")
     return wrong

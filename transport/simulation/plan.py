@@ -45,7 +45,7 @@ class Plan:
     limits: Limits
 
 
-EVERYDAY = {"say": 10, "volley": 2, "count": 3, "publish": 2, "cancel": 3, "repeat": 2}
+EVERYDAY = {"say": 10, "volley": 2, "count": 3, "publish": 2, "post": 3, "cancel": 3, "repeat": 2}
 MISCHIEF = {"lie": 1, "babble": 1, "dream": 1, "stop reading": 2}
 NETWORK = {"cut": 3, "away": 2, "cut in a frame": 3, "stall": 2}
 ACTORS = {

@@ -33,6 +33,7 @@ from .disk import Disk, Fault, Mount
 from .judge import judge
 from .network import Wire, stream_pair
 from .plan import Plan
+from .publisher import Publisher
 from .trace import Trace
 
 __all__ = ["World"]
@@ -79,6 +80,15 @@ class World:
         self.witness = Witness(self.disk)
         self.published: dict[str, list[str]] = {}
         self.devices: list[Device] = []
+        self.publisher = Publisher(
+            partial(self._token, "reporter", scope="agent"),
+            self._dial,
+            self.witness,
+            random.Random(rng.getrandbits(64)),
+            trace.note,
+            unsteady="cut" in plan.weights,
+            forgetful="power" in plan.weights,
+        )
         self.node: _Node | None = None
         self._nodes = 0
         self._began = 0.0
@@ -103,7 +113,7 @@ class World:
                 await trio.sleep(self._rng.expovariate(self.plan.steps / self.plan.seconds))
                 await self._step(self._rng.choices(kinds, list(self.plan.weights.values()))[0])
             wrong = await self._come_to_rest()
-            wrong += judge(self.disk, self.witness, self.devices, self.published)
+            wrong += judge(self.disk, self.witness, self.devices, self.published, self.publisher)
             self._nursery.cancel_scope.cancel()
         return wrong
 
@@ -122,11 +132,11 @@ class World:
         self.devices.append(device)
         self._nursery.start_soon(device.run)
 
-    def _token(self, user: str) -> str:
+    def _token(self, user: str, scope: str = "") -> str:
         board = self.node.board if self.node is not None else None
         if board is None:
             raise ConnectionRefusedError("no node listens")
-        return board.authenticator.token(user, lifetime_seconds=3_600.0)
+        return board.authenticator.token(user, scope=scope, lifetime_seconds=3_600.0)
 
     def _look(self, session: str, record: dict[str, Any]) -> None:
         """A device applies a record: it has to be durable by now (S3)."""
@@ -254,6 +264,8 @@ class World:
                     self._nursery.start_soon(device.say, "cancel", {}, run)
             case "publish":
                 self._nursery.start_soon(self._publish, key)
+            case "post":
+                self._nursery.start_soon(self.publisher.publish, key.id)
             case "repeat":
                 self._nursery.start_soon(device.repeat)
             case "lie":
@@ -382,6 +394,7 @@ class World:
         self._faults = []
         for device in self.devices:
             device.calm_down()
+        self.publisher.calm = True
         await trio.sleep(REST_SECONDS)  # a node that drains, or starts after a while, is there now
         unrest: list[str] = []
         for _ in range(REST_ROUNDS):
@@ -424,6 +437,8 @@ class World:
                 unrest.append(f"S10: {device.name} is in another epoch than its session")
             elif not device.settled():
                 unrest.append(f"S5: {device.name} has commands without an answer")
+        if not self.publisher.settled():
+            unrest.append("S5: publications are without an answer")
         entries: RegistryEntries = await node.board.node.registry.ask_async(ReportEntries())
         live = {cell.id for cell in node.board.system.cells if cell.path.count("/") == 2 and "/sessions/" in cell.path}
         if set(entries.sessions) != live:

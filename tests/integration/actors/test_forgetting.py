@@ -12,6 +12,7 @@ from callboard.actors import (
     Event,
     JournalInUse,
     JournalRefused,
+    Publication,
     Record,
     Result,
     SessionKey,
@@ -39,7 +40,8 @@ async def fill(journal: SqliteJournal, key: SessionKey, word: str) -> None:
         entry = CommandEntry(f"device-of-{word}", seq, word.encode(), Result(seq, ok={"word": word}))
         snapshot = Snapshot(seq, word.encode() * 10)
         await appended(journal, session, seq, Batch((said(seq, word),), (entry,), snapshot=snapshot))
-    await appended(journal, session, 31, Batch((run_record(31, f"run-of-{word}"),)))
+    published = Publication(f"service-of-{word}", f"key-of-{word}", b"f", 31, session.epoch, 31, "x/31")
+    await appended(journal, session, 31, Batch((run_record(31, f"run-of-{word}"),), publications=(published,)))
     while (await journal.open(key)).first == 1:
         pass
 
@@ -85,9 +87,10 @@ async def test_nothing_of_a_forgotten_user_is_left(tmp_path: Path, killed: bool)
             before.commands,
             before.snapshot,
         )
+        assert after.publications == before.publications != ()
         assert [each.encoded for each in await all_records(journal, keys[2])] == records
         fresh = await journal.open(keys[0])
-        assert (fresh.head, fresh.commands, fresh.snapshot) == (0, (), None)
+        assert (fresh.head, fresh.commands, fresh.snapshot, fresh.publications) == (0, (), None, ())
 
 
 def test_there_has_to_be_a_journal(tmp_path: Path) -> None:

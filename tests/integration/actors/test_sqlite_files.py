@@ -23,7 +23,17 @@ from callboard.actors import (
 )
 from callboard.actors.sqlite_schema import APPLICATION_ID, SCHEMA, VERSION_1, SqliteFile
 from callboard.actors.sqlite_store import Retention, SqliteStore
-from tests.actors.journal_contract import ADA, BOB, all_records, appended, first_is, record, run_record, same
+from tests.actors.journal_contract import (
+    ADA,
+    BOB,
+    all_records,
+    appended,
+    first_is,
+    publication,
+    record,
+    run_record,
+    same,
+)
 from tests.integration.actors.power import Power
 from tests.integration.actors.sqlite_files import opened
 
@@ -115,10 +125,12 @@ async def test_an_older_version_is_brought_up_to_date(tmp_path: Path) -> None:
         assert session.commands == (CommandEntry("d", 4, b"f", Result(4, ok={"run": "r"}, seq=2)),)
         kept = await all_records(journal, ADA)
         assert all(map(same, kept, [record(1), run_record(2, "r")]))
-        batch = Batch((record(3),), snapshot=Snapshot(3, b"new"))
+        assert session.publications == ()
+        batch = Batch((record(3),), snapshot=Snapshot(3, b"new"), publications=(publication(3, "k"),))
         assert await appended(journal, session, 3, batch) == Appended(1)
     async with opened(path) as journal:
-        assert (await journal.open(ADA)).snapshot == Snapshot(3, b"new")
+        session = await journal.open(ADA)
+        assert (session.snapshot, session.publications) == (Snapshot(3, b"new"), (publication(3, "k"),))
 
 
 async def test_an_update_that_is_cut_short_changes_nothing(tmp_path: Path) -> None:
