@@ -270,6 +270,7 @@ class Api:
             # As long as an append may take, behind one that is under way.
             with trio.fail_after(2 * board.limits.store_seconds):
                 key = await self._session_for(identity, request.path.split("/")[3])
+                self._verify(request)  # the service may have been shut out meanwhile
                 if body.run is not None:
                     raise Problem(403, "Forbidden", "this run is not one of yours; outside of runs leave `run` out")
                 publication: Publication = await ask_session(board.node.registry, key, message)
