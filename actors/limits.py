@@ -102,6 +102,8 @@ class Limits:
     """A request's body; the largest request of the API is far smaller."""
     requests_per_s: float = _positive(10.0)
     """HTTP requests of one user's tokens in the long run, ten times as many at once: some read from the journal."""
+    publications_per_s: float = _positive(1_000.0)
+    """Publications of one service on this node in the long run, and as many at once: it speaks in many sessions."""
     hello_seconds: float = _positive(5.0)
     """From the upgrade to the `hello`."""
     heartbeat_seconds: float = _positive(25.0)

@@ -80,6 +80,9 @@ class ApiBoard(Protocol):
     def may_ask(self, user: str) -> bool:
         """Count a request of a user; False when the user sends too many."""
 
+    def may_publish(self, service: str) -> bool:
+        """Count a publication of a service; False when it sends more than it may."""
+
     def websocket_url(self, host: str, secure: bool) -> str:
         """Where a client that asked this host connects to; `secure` if it asked by TLS."""
 
@@ -173,10 +176,12 @@ class Api:
     def _identify(self, request: Request) -> Identity:
         """Who asks, and count it."""
         identity = self._verify(request)
-        if not self._board.may_ask(identity.user):
-            detail = f"{self._board.limits.requests_per_s:g} requests a second are allowed in the long run"
-            raise Problem(429, "Too many requests", detail, (("retry-after", "1"),))
+        self._count(identity)
         return identity
+
+    def _count(self, identity: Identity) -> None:
+        if not self._board.may_ask(identity.user):
+            raise _too_often(self._board.limits.requests_per_s, "requests")
 
     def _verify(self, request: Request) -> Identity:
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
@@ -255,11 +260,14 @@ class Api:
 
     async def _published(self, request: Request) -> Publication:
         board = self._board
-        identity = self._identify(request)
+        identity = self._verify(request)
         if "agent" not in identity.scopes:
+            self._count(identity)
             raise Problem(403, "Forbidden", "this needs a token with the scope `agent`")
         if not board.serving:
             raise _unavailable("the node is not serving")
+        if not board.may_publish(identity.user):
+            raise _too_often(board.limits.publications_per_s, "publications")
         name = _idempotency_key(request)
         try:
             body = msgspec.json.decode(request.body, type=_EventBody)
@@ -346,6 +354,11 @@ def _idempotency_key(request: Request) -> str:
     if not 1 <= len(key) <= MAX_KEY or not (key.isascii() and key.isprintable()):
         raise Problem(400, "Bad request", f"the header `Idempotency-Key` has to be 1 to {MAX_KEY} characters of ASCII")
     return key
+
+
+def _too_often(per_s: float, what: str) -> Problem:
+    detail = f"{per_s:g} {what} a second are allowed in the long run"
+    return Problem(429, "Too many requests", detail, (("retry-after", "1"),))
 
 
 def _unavailable(detail: str, seconds: float = 1.0) -> Problem:

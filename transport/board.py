@@ -135,6 +135,7 @@ class Board:
         self._rng = rng
         self._connections: dict[Connection, str | None] = {}
         self._per_user: Counter[str] = Counter()
+        self._services = PerUser(limits.publications_per_s, max(1.0, limits.publications_per_s))
         self._hellos = PerUser(limits.hellos_per_s, 4 * limits.connections_per_user)
         self._requests = PerUser(limits.requests_per_s, max(1.0, 10 * limits.requests_per_s))
         self._closes: Counter[int] = Counter()
@@ -342,6 +343,10 @@ class Board:
     def may_ask(self, user: str) -> bool:
         """Count a request of a user; False when the user sends more than `requests_per_s` in the long run."""
         return self._requests.take(user, trio.current_time())
+
+    def may_publish(self, service: str) -> bool:
+        """Count a publication of a service; False when it sends more than `publications_per_s` in the long run."""
+        return self._services.take(service, trio.current_time())
 
     def may_enter(self, user: str) -> bool:
         """Count a hello of a user; False when the user says more than `hellos_per_s` in the long run."""

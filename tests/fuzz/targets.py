@@ -326,6 +326,9 @@ class _Board:
     def may_ask(self, user: str) -> bool:
         return True
 
+    def may_publish(self, service: str) -> bool:
+        return True
+
     def websocket_url(self, host: str, secure: bool) -> str:
         return "ws://here/v1/connect"
 

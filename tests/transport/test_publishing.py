@@ -205,6 +205,18 @@ async def test_a_service_that_has_used_up_its_share_is_told_when_to_come_back() 
         assert len(await records(board)) == 4
 
 
+# S13
+async def test_how_often_a_service_speaks_is_bounded() -> None:
+    """429 beyond it, repetitions and refusals counted; other services have their own share, and users theirs."""
+    async with open_board(limits=callboard.Limits(publications_per_s=3, requests_per_s=0.1)) as board:
+        await board.session("ada")
+        assert [(await publish(board, key)).status for key in ("a", "a", "b", "c")] == [201, 201, 201, 429]
+        assert (await publish(board, service="mail")).status == 201
+        assert [(await publish(board, service="eve", scope="")).status for _ in range(3)] == [403, 429, 429]
+        await trio.sleep(1)
+        assert (await publish(board, "c")).status == 201
+
+
 # S3 S5
 async def test_nothing_is_accepted_before_it_is_durable() -> None:
     """The answer waits for the journal; where that takes too long it is 503, and a repetition finds what was done."""
