@@ -129,9 +129,7 @@ class SessionSupervisor(Actor):
             case ActorExited(ref, reason):
                 self._gone(ref, reason)
             case BecameIdle(ref):
-                child = self._child(ref)
-                if child is not None and child.state is not _State.LEAVING:
-                    self._note_idle(child.key.id)
+                self._became_idle(ref)
             case BecameBusy(ref):
                 self._became_busy(ref)
             case ReleaseSession(id):
@@ -218,6 +216,16 @@ class SessionSupervisor(Actor):
             self._rest(child.key)
         if child.wanted:
             self._ensure(child.key)
+
+    def _became_idle(self, ref: Ref[Any]) -> None:
+        child = self._child(ref)
+        if child is None:
+            return
+        if child.state is _State.LEAVING:
+            # It has started anew. If the word that failed it was the one to go, nobody would say that again.
+            self._registry().notify(WithdrawIdle(child.key, ref))
+        else:
+            self._note_idle(child.key.id)
 
     def _became_busy(self, ref: Ref[Any]) -> None:
         child = self._child(ref)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import trio
 import trio._core._run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from callboard.actors import SessionKey
+from callboard.actors import Session, SessionKey
 from callboard.actors.messages import Leave, PublishAlone, RunCommand
 from callboard.runtime import Killed
 from tests.actors.client import Wire
@@ -182,3 +184,25 @@ async def test_messages_are_handed_on_to_the_next_incarnation_in_order() -> None
         assert [record["data"]["n"] for record in await world.history("ada")] == [0, 1, 2, 3, 4]
         assert world.session("ada") is not session
         assert world.system.statistics().dead_letters["stopped"] == 0
+
+
+# S11
+async def test_a_session_that_fails_when_it_is_to_go_is_told_again() -> None:
+    """Red if it stays in memory, unknown to the registry, and whoever asks for it waits for ever."""
+    failed = trio.Event()
+
+    class FallsOnce(Session):
+        def on_receive(self, message: Any) -> Any:
+            if isinstance(message, Leave) and not failed.is_set():
+                failed.set()
+                raise RuntimeError("fell")
+            return super().on_receive(message)
+
+    async with open_world(session=FallsOnce) as world:
+        await world.publish("ada", "x.said", {})
+        with trio.fail_after(2 * world.limits.idle_seconds):
+            await failed.wait()
+            assert (await world.publish("ada", "x.said", {})).seq == 2
+        await trio.sleep(2 * world.limits.idle_seconds)
+        assert world.live_sessions() == set()
+        assert (await world.entries()).waiting == 0
