@@ -12,7 +12,7 @@ BIN := $(VENV)/bin
 # -qq: errors only; warnings tell of the machine's own pip settings.
 PIP_INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check --no-input
 ARGS ?=
-SCENARIOS := kernel savina delivery journal tokens storm reconnect idle neighbour churn growth
+SCENARIOS := kernel savina delivery journal appends tokens storm reconnect idle neighbour churn growth
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:

@@ -174,8 +174,9 @@ class Session(Actor):
         self._desk.answer_interrupted()
         failed_here = self.restarts or self.revived
         self._keeper.end_all("session_restarted" if failed_here else "node_lost", "the run was cut short")
-        with self._store_in_time():
-            await self._settle()
+        if not self._ledger.settled:
+            with self._store_in_time():
+                await self._settle()
         self._tell_supervisor(busy=False)
 
     async def _open(self) -> Opened:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import rich_click as click
 
 from .delivery.command import command as delivery
+from .journal.appends import command as appends
 from .journal.command import command as journal
 from .kernel.command import command as kernel
 from .savina.command import command as savina
@@ -16,7 +17,7 @@ from .sessions.reconnect import command as reconnect
 from .sessions.storm import command as storm
 from .sessions.tokens import command as tokens
 
-SCENARIOS = (kernel, savina, delivery, journal, tokens, storm, reconnect, idle, neighbour, churn, growth)
+SCENARIOS = (kernel, savina, delivery, journal, appends, tokens, storm, reconnect, idle, neighbour, churn, growth)
 
 
 @click.group(chain=True, subcommand_metavar="NAME [OPTIONS] ...")

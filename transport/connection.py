@@ -8,6 +8,7 @@ else (law S1). It is fenced: a bug in it is logged, ends it with 4100, and touch
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
@@ -290,7 +291,7 @@ class Connection:
         try:
             match self._protocol.receive(data, trio.current_time()):
                 case HelloReceived(hello):
-                    await self._unless_it_ends(self._hello(hello))
+                    await self._unless_it_ends(self._hello(hello), self._limits.store_seconds)
                     return
                 case CommandReceived(command):
                     await self._unless_it_ends(self._command(command))
@@ -308,11 +309,14 @@ class Connection:
         # Thousands of messages may come in one read: all others get their turn in between.
         await trio.lowlevel.checkpoint()
 
-    async def _unless_it_ends(self, work: Awaitable[None]) -> None:
-        """Do what may have to wait, and drop it when the connection ends meanwhile."""
-        with trio.CancelScope() as self._handling:
+    async def _unless_it_ends(self, work: Awaitable[None], seconds: float = math.inf) -> None:
+        """Do what may have to wait, and drop it when the connection ends meanwhile, or the store takes too long."""
+        with trio.CancelScope(deadline=trio.current_time() + seconds) as scope:
+            self._handling = scope
             await work
         self._handling = None
+        if scope.cancelled_caught:
+            self._close(CloseCode.STORE_UNAVAILABLE)
 
     def _end_soon(self) -> None:
         """Give the peer a moment to agree to the end, whatever else ends meanwhile."""
@@ -380,23 +384,22 @@ class Connection:
         """Attach to the session, starting it if need be; None if that ended the connection."""
         assert self._grant is not None
         try:
-            with trio.fail_after(self._limits.store_seconds):
-                while True:
-                    failures = self._failures
-                    self._route = await self._board.node.registry.ask_async(Locate(self._grant.key))
-                    assert self._route is not None
-                    try:
-                        attached: Attached = await self._route.ref.ask_async(Attach(self, self._device, start))
-                    except pykka.ActorDeadError:
-                        continue  # it went meanwhile, which the registry has heard by the next question
-                    if failures == self._failures:
-                        return attached
-                    # The session failed between its answer and now: the answer is of an incarnation that is gone.
+            while True:
+                failures = self._failures
+                self._route = await self._board.node.registry.ask_async(Locate(self._grant.key))
+                assert self._route is not None
+                try:
+                    attached: Attached = await self._route.ref.ask_async(Attach(self, self._device, start))
+                except pykka.ActorDeadError:
+                    continue  # it went meanwhile, which the registry has heard by the next question
+                if failures == self._failures:
+                    return attached
+                # The session failed between its answer and now: the answer is of an incarnation that is gone.
         except SessionQuarantined:
             self._close(CloseCode.OVERLOADED, "the session is quarantined")
         except MailboxFull:
             self._close(CloseCode.OVERLOADED)
-        except (StoreUnavailable, trio.TooSlowError):
+        except StoreUnavailable:
             self._close(CloseCode.STORE_UNAVAILABLE)
         except (pykka.ActorDeadError, Refusal):
             self._close(CloseCode.INTERNAL)
@@ -473,7 +476,11 @@ class Connection:
         epoch = self._attached.log.epoch
         while self._attaching:
             failures = self._failures
-            attached = await self._attach(StartFrom(epoch=epoch, seq=self._cursor))
+            with trio.move_on_after(self._limits.store_seconds) as scope:
+                attached = await self._attach(StartFrom(epoch=epoch, seq=self._cursor))
+            if scope.cancelled_caught:
+                self._close(CloseCode.STORE_UNAVAILABLE)
+                return
             if attached is None or self._verdict is not None:
                 return
             if attached.mode is not Mode.REPLAY or attached.log.epoch != epoch:

@@ -27,3 +27,11 @@ def test_a_quick_run_measures_all(tmp_path: Path) -> None:
     lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
     measured = [(line["case"], line["contender"]) for line in lines if line.get("line") == "result"]
     assert measured == [(CASES["one"][0].name, contender) for contender in WORKLOADS]
+
+
+@pytest.mark.parametrize("name", ["memory", "process", "power"])
+def test_appends_are_counted_and_timed(name: str) -> None:
+    """Red if an append is lost, counted wrongly, or its lateness is not from the time at which it was to be made."""
+    sample = measure_here("benchmarks.journal.appends", f"append:{name}:8:4", 40, "default")
+    assert sample.count == 320
+    assert 0 < sample.details["p50 ms"] <= sample.details["p99 ms"] <= sample.details["max ms"]
