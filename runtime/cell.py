@@ -58,8 +58,8 @@ class State(enum.Enum):
     DEAD = "dead"
 
 
-# Read for each turn and message; Python 3.11 looks a member of an enum up slowly.
-RUNNING = State.RUNNING
+# Python 3.11 looks a member of an enum up slowly, and a short life is ten such looks.
+STARTING, RUNNING, FAILED, RESTARTING, STOPPING, DEAD = State
 
 
 @attrs.frozen(eq=False)
@@ -126,7 +126,7 @@ class Cell(Mailbox):
         self.factory = factory
         # What an exception means: a failure, or pykka's rule (raised in an ask it is the answer, and no more).
         self.supervised = supervised
-        self.state = State.STARTING
+        self.state = STARTING
         # Somebody wants this incarnation killed, at the next moment when no handler of it is on the stack.
         self.kill_wanted: BaseException | None = None
         self.killing: BaseException | None = None
@@ -159,7 +159,7 @@ class Cell(Mailbox):
         before = getattr(self, "actor", None)
         try:
             actor: Any = self.factory()
-            if isinstance(actor, pykka.Actor):
+            if getattr(actor, "_cell", None) is not self and isinstance(actor, pykka.Actor):
                 actor = self.system.bridged(actor)
         finally:
             binding.cell = previous
@@ -197,10 +197,10 @@ class Cell(Mailbox):
 
     def restart(self) -> None:
         """Put a fresh actor into the cell and start it; mailbox, ref and watchers stay."""
-        assert self.state in (State.FAILED, State.RESTARTING), self.state
+        assert self.state in (FAILED, RESTARTING), self.state
         assert self.family is None or not self.family.children, self.family
         self.restarts += 1
-        self.state = State.STARTING
+        self.state = STARTING
         # A new incarnation supervises anew, with an empty window of restarts.
         self.family = None
         self.killing = None
@@ -216,14 +216,14 @@ class Cell(Mailbox):
     def _after_start(self, error: BaseException | None) -> None:
         started, self.started = self.started, None
         if error is None:
-            self.state = State.RUNNING
+            self.state = RUNNING
             self._resume()
             if started is not None:
                 started(None)
             elif self.restarts:
                 self._parents_family().child_up(self)
             return
-        self.state = State.FAILED
+        self.state = FAILED
         self.kill_wanted = None
         self.last_error = error
         if started is not None:
@@ -253,9 +253,9 @@ class Cell(Mailbox):
 
     def stops_after(self) -> Iterable[Cell]:
         """Those that this cell waits for before it can stop, or start again: children, or siblings in a restart."""
-        if self.state is State.RESTARTING:
+        if self.state is RESTARTING:
             return self._parents_family().still_stopping()
-        if self.family is None or self.state not in (State.STOPPING, State.FAILED):
+        if self.family is None or self.state not in (STOPPING, FAILED):
             return ()
         return (child.cell for child in self.family.children.values())
 
@@ -451,7 +451,7 @@ class Cell(Mailbox):
 
     def begin_stop(self) -> None:
         """Stop in order: the children in reverse, then `on_stop`, then the end. Runs in a turn of the cell."""
-        if self.state is not State.RUNNING:
+        if self.state is not RUNNING:
             return  # told twice
         self.comes_back = False
         self._begin_stop()
@@ -461,7 +461,7 @@ class Cell(Mailbox):
 
         Nothing happens to one that is on its way out for good.
         """
-        if self.state not in (State.STOPPING, State.DEAD):
+        if self.state not in (STOPPING, DEAD):
             self.comes_back = True
             self.control(self._go_down)
 
@@ -470,7 +470,7 @@ class Cell(Mailbox):
             self._begin_stop()
 
     def _begin_stop(self) -> None:
-        self.state = State.STOPPING
+        self.state = STOPPING
         self.idle = False
         if self.kill_wanted is not None:
             self.system.do_soon(self._kill_as_wanted)  # it came after the stop: there will be no turn for it
@@ -491,12 +491,12 @@ class Cell(Mailbox):
 
         It means the incarnation of this moment: one that has failed already is not killed once more after its restart.
         """
-        if self.state in (State.FAILED, State.RESTARTING, State.DEAD):
+        if self.state in (FAILED, RESTARTING, DEAD):
             return
         self.kill_wanted = error
         if self.scope is not None:
             self._kill_as_wanted()
-        elif self.state is State.STOPPING:
+        elif self.state is STOPPING:
             self.system.do_soon(self._kill_as_wanted)  # it takes no turn any more
         else:
             self.control(self._kill_as_wanted)
@@ -511,7 +511,7 @@ class Cell(Mailbox):
 
         With `final` the supervisor is not asked, and children are killed too. Not from within a handler.
         """
-        if self.state is State.DEAD:
+        if self.state is DEAD:
             return
         self.killing = error
         if final:
@@ -523,8 +523,8 @@ class Cell(Mailbox):
             self._killed(error)
 
     def _killed(self, error: BaseException) -> None:
-        if self.state is State.STOPPING or self.final or self.comes_back:
-            self.state = State.STOPPING
+        if self.state is STOPPING or self.final or self.comes_back:
+            self.state = STOPPING
             self.idle = False
             if self.family is not None and self.family.children:
                 self.family.kill_all(lambda: self.terminate(error))
@@ -535,7 +535,7 @@ class Cell(Mailbox):
 
     def fail(self, error: BaseException) -> None:
         """End abnormally; when the children have stopped, the supervisor decides what follows."""
-        self.state = State.FAILED
+        self.state = FAILED
         self.idle = False
         self.kill_wanted = None
         self.last_error = error
@@ -550,16 +550,16 @@ class Cell(Mailbox):
 
     def leave(self) -> None:
         """End in good order and by nobody's order, as a thread may; the supervisor decides what follows."""
-        if self.state is not State.RUNNING:
+        if self.state is not RUNNING:
             return
-        self.state = State.FAILED
+        self.state = FAILED
         self.idle = False
         self.kill_wanted = None
         self._drop_deferred(pykka.ActorDeadError(f"{self} has ended"))
         self._without_children(lambda: self._failed(None))
 
     def _failed(self, error: BaseException | None) -> None:
-        if self.state is not State.FAILED:
+        if self.state is not FAILED:
             return  # killed for good while its children stopped
         self.actor._let_go()
         parent = self.parent
@@ -573,12 +573,12 @@ class Cell(Mailbox):
 
     def terminate(self, reason: BaseException | None) -> None:
         """The end for good: whoever waits is told, whoever watches is told once. Of one that comes back, a pause."""
-        if self.state is State.DEAD:
+        if self.state is DEAD:
             return
         if self.comes_back:
             self._down()
             return
-        self.state = State.DEAD
+        self.state = DEAD
         self.reason = reason
         self.close(self._taken_over if reason is None else _not_taken_over)
         if self.deferred:
@@ -608,7 +608,7 @@ class Cell(Mailbox):
     def _down(self) -> None:
         """The end of an incarnation that was brought down; what waits in the mailbox goes on waiting."""
         self.actor._let_go()
-        self.state = State.RESTARTING
+        self.state = RESTARTING
         self.comes_back = False
         self.kill_wanted = None
         self._drop_deferred(pykka.ActorDeadError(f"{self} was restarted with a sibling before it answered"))
@@ -631,7 +631,7 @@ class Cell(Mailbox):
 
     def watch(self, watcher: Cell, ref: Ref[Any]) -> None:
         """Tell `watcher` once when this cell, whose ref this is, is gone; at once if it is gone already."""
-        if self.state is State.DEAD:
+        if self.state is DEAD:
             watcher.notify(ActorExited(ref, self.reason))
             return
         if self.watchers is None:
@@ -650,7 +650,7 @@ class Cell(Mailbox):
 
     def when_gone(self, callback: Callable[[BaseException | None], None]) -> None:
         """Call `callback(reason)` when the cell is gone; at once if it is."""
-        if self.state is State.DEAD:
+        if self.state is DEAD:
             self.system.call(callback, self.reason)
             return
         if self.gone is None:

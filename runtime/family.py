@@ -14,7 +14,7 @@ from typing import Any
 
 import trio
 
-from .cell import Cell, State
+from .cell import DEAD, FAILED, RESTARTING, RUNNING, STARTING, Cell
 from .errors import Killed, NotRunning, RestartsExhausted
 from .ref import Ref
 from .supervision import ChildSpec, Exit, ExitKind, Plan, Restart, Strategy, Supervision, decide
@@ -50,7 +50,7 @@ class Family:
             ValueError: a child of this id exists.
             NotRunning: the parent has ended, or is about to, so nobody would look after the child.
         """
-        if self._cell.state not in (State.STARTING, State.RUNNING):
+        if self._cell.state not in (STARTING, RUNNING):
             raise NotRunning(f"{self._cell.path} is {self._cell.state.value} and starts no child {spec.id!r}")
         if spec.id in self.children:
             raise ValueError(f"{self._cell.path} has a child {spec.id!r} already")
@@ -58,9 +58,9 @@ class Family:
         self.adopt(spec, cell)
         ref = cell.ref
         cell.start(_at_once)
-        if cell.state is State.STARTING:
+        if cell.state is STARTING:
             cell.started = partial(self._report, cell, started)
-        elif cell.state is not State.RUNNING:
+        elif cell.state is not RUNNING:
             assert cell.last_error is not None
             raise cell.last_error
         elif started is not None:
@@ -113,9 +113,9 @@ class Family:
         Called by the dispatcher, in nobody's turn.
         """
         child = self.children.get(cell.id)
-        if child is None or child.cell is not cell or cell.state is not State.FAILED:
+        if child is None or child.cell is not cell or cell.state is not FAILED:
             return  # stopped for good while the report was on its way
-        if child.stopping or cell.comes_back or self._cell.state not in (State.STARTING, State.RUNNING):
+        if child.stopping or cell.comes_back or self._cell.state not in (STARTING, RUNNING):
             cell.terminate(error)
             return
         if self._together is not None and self._together.absorbs(child):
@@ -141,7 +141,7 @@ class Family:
                 self._together = Together(self._cell, self.children)
             self._together.carry_out(plan, child)
         elif plan.delay_seconds:
-            cell.state = State.RESTARTING
+            cell.state = RESTARTING
             child.timer = cell.system.timers.call_later(plan.delay_seconds, cell.restart)
         else:
             cell.restart()
@@ -202,7 +202,7 @@ class Family:
         cell = child.cell
         told, child.stopping = child.stopping, True
         cell.comes_back = False
-        if cell.state is State.RESTARTING:
+        if cell.state is RESTARTING:
             # Nothing of it runs: it has not to wait for the end of a back-off, nor for its siblings.
             child.cancel_timer()
             cell.terminate(cell.last_error)
@@ -260,10 +260,10 @@ class Family:
             looping = True
             while waiting:
                 cell = waiting[-1]
-                if cell.state is not State.DEAD:
+                if cell.state is not DEAD:
                     cell.when_gone(go_on)
                     cell.kill(Killed(f"{cell.path}: its supervisor was killed"), final=True)
-                if cell.state is not State.DEAD:
+                if cell.state is not DEAD:
                     break
                 waiting.pop()
             looping = False

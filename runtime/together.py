@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 import attrs
 import trio
 
-from .cell import Cell, State
+from .cell import DEAD, RESTARTING, RUNNING, STARTING, Cell
 from .errors import Killed
 from .supervision import ChildSpec, Plan, Restart
 from .timers import Timer
@@ -48,7 +48,7 @@ class Child:
     def begin_stop(self) -> None:
         """In a turn of its own: stop. Most are gone then, and need no deadline."""
         self.cell.begin_stop()
-        if self.cell.state is not State.DEAD:
+        if self.cell.state is not DEAD:
             self.set_deadline()
 
     def _overruns(self) -> None:
@@ -78,7 +78,7 @@ class Together:
 
     def carry_out(self, plan: Plan, failed: Child) -> None:
         """Restart `failed` and those concerned."""
-        failed.cell.state = State.RESTARTING
+        failed.cell.state = RESTARTING
         if self._coming_up is not None and (self._coming_up is failed or self._coming_up.spec.id in plan.stop):
             self._coming_up = None
         stop = {*plan.stop, *(child.spec.id for child in self._to_stop)}
@@ -90,7 +90,7 @@ class Together:
         self._go_on()
 
     def _has_to_stop(self, child: Child) -> bool:
-        return child is not self._going_down and child.cell.state is not State.RESTARTING
+        return child is not self._going_down and child.cell.state is not RESTARTING
 
     def still_stopping(self) -> Iterable[Cell]:
         """The cells that have to stop before any is started."""
@@ -126,7 +126,7 @@ class Together:
         self._cancel_backoff()
 
     def _go_on(self) -> None:
-        if self._parent.state not in (State.STARTING, State.RUNNING):
+        if self._parent.state not in (STARTING, RUNNING):
             return  # all children are being stopped
         if self._going_down is not None:
             return
@@ -139,7 +139,7 @@ class Together:
             return
         while self._to_start:
             child = self._to_start.pop(0)
-            if child.cell.state is State.RESTARTING and self._children.get(child.spec.id) is child:
+            if child.cell.state is RESTARTING and self._children.get(child.spec.id) is child:
                 self._coming_up = child
                 child.cell.restart()
                 return

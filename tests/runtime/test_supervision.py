@@ -607,3 +607,13 @@ async def test_an_exception_that_is_raised_again_and_again_is_counted_again() ->
         refs[0].tell(Raise(error))
         await settle(system)
         assert not parent.is_alive()
+
+
+def test_a_spec_that_makes_no_sense_is_refused() -> None:
+    """By the value and what is allowed; a time that is no number is refused too."""
+    with pytest.raises(ValueError, match="the id of a child is empty"):
+        ChildSpec("", Worker)
+    with pytest.raises(ValueError, match="stop_seconds of 'a' is -1; it must be >= 0"):
+        ChildSpec("a", Worker, stop_seconds=-1)
+    with pytest.raises(ValueError, match="stop_seconds of 'a' is nan"):
+        ChildSpec("a", Worker, stop_seconds=float("nan"))
