@@ -5,7 +5,8 @@ General layout, bottom-up: `errors`, `tracebacks`, `deadletters`, `timers`, `wai
 `cell` are the mechanism,
 `family` the children of a cell, `together` the restarts of siblings; `actor` is what authors subclass; `calls`,
 `bridge` and `threads` are for stock pykka actors, `asyncio_host` and `asyncio_actor` for asyncio code, `process_actor`
-and `process_child` for processes, `portal` is a way in for other programs; `system` runs it all; `started` is pykka's
+and `process_child` for processes, `portal` is a way in for other programs; `system` runs it all, coroutines in `tasks`;
+`started` is pykka's
 `start()`; `inspection` and `lookout` let others see inside; `testing` is for tests of actors. Knows trio, pykka, attrs
 and the standard library, and nothing of sessions, sockets, JSON, files or configuration.
 """

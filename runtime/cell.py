@@ -414,7 +414,7 @@ class Cell(Mailbox):
             self.reply.on_abandon = lambda: self.system.run_soon(scope.cancel)
             if self.reply.abandoned:
                 scope.cancel()  # in this very moment, by a thread that found nobody to tell
-        self.system.start_task(self, coroutine, scope, then)
+        self.system.coroutines.start(self, coroutine, scope, then)
 
     def _after_handler(self, result: Any, error: BaseException | None) -> None:
         if self.killing is not None:

@@ -42,7 +42,7 @@ NOTE_SECONDS = 1.0
 
 TURN = Cell.turn.__code__
 # What an actor runs stands on the stack behind one of these; and so does what the loop runs besides, behind the loop.
-BEGINNINGS = frozenset(("Cell.turn", "ActorSystem._run_task", "unrolled_run"))
+BEGINNINGS = frozenset(("Cell.turn", "Tasks._run", "unrolled_run"))
 
 
 class Lookout:

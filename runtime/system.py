@@ -19,7 +19,7 @@ import random
 import threading
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Protocol, TypeVar, cast
 
@@ -38,6 +38,7 @@ from .ref import Ref
 from .reply import Reply
 from .started import HOST, here
 from .supervision import ChildSpec, Restart
+from .tasks import Tasks
 from .threads import ThreadBridge
 from .timers import Timers
 from .tracebacks import log_traceback
@@ -109,6 +110,7 @@ class ActorSystem:
         self.refused = 0
         self.lookout: Lookout | None = None
         self._nursery: trio.Nursery | None = None
+        self.coroutines: Tasks
         self._services: dict[object, Service] = {}
         self._body = trio.CancelScope()
         self._closing = trio.Event()
@@ -246,46 +248,6 @@ class ActorSystem:
         except trio.RunFinishedError:
             raise pykka.ActorDeadError(f"the system {self.name!r} has ended") from None
 
-    def start_task(
-        self,
-        cell: Cell,
-        coroutine: Coroutine[Any, Any, Any],
-        scope: trio.CancelScope,
-        then: Callable[[Any, BaseException | None], None],
-    ) -> None:
-        """Run a coroutine of a cell's actor in a task of its own."""
-        assert self._nursery is not None
-        self._nursery.start_soon(self._run_task, cell, coroutine, scope, then, name=cell.path)
-
-    @trio.lowlevel.enable_ki_protection
-    async def _run_task(
-        self,
-        cell: Cell,
-        coroutine: Coroutine[Any, Any, Any],
-        scope: trio.CancelScope,
-        then: Callable[[Any, BaseException | None], None],
-    ) -> None:
-        task = trio.lowlevel.current_task()
-        self.waits.handlers[task] = cell
-        self.tasks[task] = cell
-        result: Any = None
-        error: BaseException | None = None
-        try:
-            with scope:
-                result = await coroutine
-        except trio.Cancelled:
-            raise  # not by `scope`: the run itself is ending
-        except Exception as raised:  # noqa: BLE001 - the cell: the supervisor decides what an exception means
-            error = raised
-        except BaseException as raised:  # noqa: BLE001 - as from a plain handler: an ordered stop, then it is raised
-            error = raised
-            self.abort(raised)
-        finally:
-            del self.tasks[task]
-            del self.waits.handlers[task]
-        cell.scope = None
-        self.call(then, result, error)
-
     def report(self, cell: Cell, error: BaseException) -> None:
         """Log the failure of an actor: by its type, as what an exception says can quote what users wrote."""
         # A kill is somebody's order, a user's cancel most of all, and whoever gave it says so: no news to look into.
@@ -376,6 +338,7 @@ class ActorSystem:
         try:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
+                self.coroutines = Tasks(self, nursery)
                 nursery.start_soon(self._dispatch, name=f"{self.name}: dispatcher")
                 nursery.start_soon(self.timers.run, name=f"{self.name}: timers")
                 self.root.start()

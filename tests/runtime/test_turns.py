@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
-from callboard.runtime import Actor, ChildSpec, Ref, Refusal, Supervision, open_system
+from callboard.runtime import Actor, AskTimeout, ChildSpec, Ref, Refusal, Supervision, open_system
 from callboard.runtime.testing import frozen_clock, settle
 from tests.runtime.kit import Collect, Parent, Sleep, Worker, dead_letters
 
@@ -185,7 +185,7 @@ def test_what_a_handler_sets_is_seen_by_no_other(told: list[tuple[str, str, bool
 
 
 async def test_plain_handlers_cost_no_task() -> None:
-    """A thousand actors at work add no task; an async handler adds one while it runs."""
+    """A thousand actors at work add no task; an async handler adds one, which is kept for the next one's."""
     async with open_system() as system:
         log: list[Any] = []
         refs = [await system.spawn(lambda: Collect(log), id=str(n)) for n in range(1_000)]
@@ -199,8 +199,54 @@ async def test_plain_handlers_cost_no_task() -> None:
         assert trio.lowlevel.current_statistics().tasks_living == before + 1
         assert system.statistics().tasks == 1
         await trio.sleep(6)
-        assert trio.lowlevel.current_statistics().tasks_living == before
         assert system.statistics().tasks == 0
+        await worker.ask_async(Sleep(5))
+        assert trio.lowlevel.current_statistics().tasks_living == before + 1
+
+
+async def test_a_task_takes_nothing_over_from_one_handler_to_the_next() -> None:
+    """Not its context, its cancelling, its name or its place among those who wait: it is another actor's now."""
+    user: contextvars.ContextVar[str] = contextvars.ContextVar("user", default="nobody")
+    tasks: list[trio.lowlevel.Task] = []
+
+    async def hang(worker: Worker) -> None:
+        user.set("first")
+        tasks.append(trio.lowlevel.current_task())
+        await trio.sleep_forever()
+
+    async def look(worker: Worker) -> tuple[str, str, float]:
+        tasks.append(trio.lowlevel.current_task())
+        await trio.sleep(1)
+        return user.get(), tasks[-1].name, trio.current_effective_deadline()
+
+    async def fail(worker: Worker) -> None:
+        await trio.sleep(1)
+        raise ValueError("broken")
+
+    async with open_system() as system:
+        first, second = [await system.spawn(Worker, id=id) for id in ("first", "second")]
+        with pytest.raises(AskTimeout):
+            await first.ask_async(hang, timeout_seconds=5)
+        await settle(system)
+        assert await second.ask_async(look) == ("nobody", "system/second", float("inf"))
+        assert tasks[0] is tasks[1]
+        with pytest.raises(ValueError, match="broken"):
+            await second.ask_async(fail)
+        assert await first.ask_async(look) == ("nobody", "system/first", float("inf"))
+        assert tasks[2] is not tasks[0]  # a coroutine that raised may have left a scope open
+
+
+async def test_tasks_that_are_kept_are_bounded() -> None:
+    """What a rush has needed goes when it is over, but for 64."""
+    async with open_system() as system:
+        refs = [await system.spawn(Worker, id=str(n)) for n in range(100)]
+        before = trio.lowlevel.current_statistics().tasks_living
+        for ref in refs:
+            ref.tell(Sleep(5))
+        await settle(system)
+        assert trio.lowlevel.current_statistics().tasks_living == before + 100
+        await trio.sleep(10)
+        assert trio.lowlevel.current_statistics().tasks_living == before + 64
 
 
 def in_an_empty_context(main: Callable[[], Awaitable[None]]) -> None:
