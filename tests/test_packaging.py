@@ -1,5 +1,6 @@
 """What gets installed: the public names, one version, a wheel that holds all of it and nothing generic."""
 
+import ast
 import importlib
 import pkgutil
 import re
@@ -59,6 +60,31 @@ def test_each_package_offers_exactly_the_names_in_its_all(name: str) -> None:
     assert len(offered) == len(set(offered))
     assert {offer for offer in offered if not hasattr(package, offer)} == set()
     assert public_names(package) - set(offered) == set()
+
+
+def test_type_checkers_see_the_names_that_are_fetched_when_asked_for() -> None:
+    """What `callboard` imports for them is its `__all__`; an unknown name is an error for everybody."""
+    source = ast.parse((ROOT / "src" / "callboard" / "__init__.py").read_text(encoding="utf-8"))
+    told = [
+        alias.asname or alias.name
+        for node in ast.walk(source)
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    ]
+    assert sorted(["__version__", *told]) == sorted(callboard.__all__)
+    assert set(callboard.__all__) <= set(dir(callboard))
+    name = "Actress"
+    with pytest.raises(AttributeError, match="module 'callboard' has no attribute 'Actress'"):
+        getattr(callboard, name)
+
+
+def test_the_runtime_alone_loads_nothing_above_it() -> None:
+    """Nor does a name of a lower layer. It would be as many objects again for the garbage collector to look at."""
+    code = "import sys, callboard.runtime, callboard; callboard.Actor; print(*sys.modules)"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(ran.stdout.split())
+    assert "callboard.runtime" in loaded
+    assert {name for name in loaded if name.startswith(("callboard.actors", "callboard.transport", "apsw"))} == set()
 
 
 def test_every_module_is_importable_and_none_under_a_generic_name() -> None:
