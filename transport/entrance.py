@@ -12,6 +12,7 @@ import trio
 
 from ..actors import Limits
 from ..runtime import log_traceback
+from .accepting import PatientListener
 from .errors import Problem
 from .forwarded import TrustedProxies
 from .hosts import CONNECT
@@ -68,7 +69,8 @@ class Entrance:
     ) -> None:
         """Serve these listeners until cancelled."""
         async with trio.open_nursery() as nursery:
-            await nursery.start(trio.serve_listeners, partial(self.serve_stream, tls=self._tls), listeners)
+            patient = [PatientListener(listener) for listener in listeners]
+            await nursery.start(trio.serve_listeners, partial(self.serve_stream, tls=self._tls), patient)
             task_status.started()
 
     async def serve_stream(self, stream: trio.abc.Stream, *, tls: Callable[[], ssl.SSLContext] | None = None) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
@@ -19,13 +19,19 @@ NOTING = "tests.integration.faults.noting_app:board"
 
 
 class Lives:
-    """The lives of one node. `begun` counts them; `node` is the last one."""
+    """The lives of one node. `begun` counts them; `node` is the last one.
+
+    What `before` and `environ` say is for the lives to come: a command line that runs the node, and its environment.
+    """
 
     def __init__(self, folder: Path, stack: ExitStack, limits: Mapping[str, object]) -> None:
         self.folder = folder
         self.notes = folder / "receipts"
+        self.journal = folder / "callboard" / "callboard.db"
         self.port = 0
         self.begun = 0
+        self.before: Sequence[str] = ()
+        self.environ: Mapping[str, str] = {}
         self._limits = limits
         self._stack = stack
         self._nodes: list[NodeProcess] = []
@@ -52,7 +58,8 @@ class Lives:
             str(self.port),
             app=NOTING,
             limits=self._limits,
-            environ={NOTES: str(self.notes)},
+            environ={NOTES: str(self.notes), **self.environ},
+            before=self.before,
         )
         self._nodes.append(self._stack.enter_context(making))
         self.begun += 1

@@ -90,6 +90,7 @@ async def test_the_client_finds_a_dead_node_and_resumes(how: Dead) -> None:
         assert (told.connects, told.resets, told.gaps) == (2, 0, 0)
 
 
+@pytest.mark.long  # a ticket that gets no answer is waited for
 async def test_a_client_waits_out_a_network_that_swallows_all_that_is_new() -> None:
     """S4. Red if a ticket or a handshake that gets no answer holds the client for ever."""
     async with (
