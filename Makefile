@@ -5,6 +5,7 @@
 #   make demo ARGS="--port 9000"                arguments for `callboard demo`
 #   make test ARGS="-k registry -x"             arguments for pytest
 #   make bench ARGS="kernel --quick"            which benchmarks, and their options
+#   make soak MINUTES=10                        a shorter soak
 
 PYTHON ?= python3 python3.14 python3.13 python3.12 python3.11
 VENV := .venv
@@ -17,7 +18,7 @@ SCENARIOS := kernel savina delivery journal appends tokens storm reconnect idle 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: help demo test bench check check-long clean
+.PHONY: help demo test bench check check-long soak clean
 
 help: ## show this list
 	@printf '\n  \033[1mcallboard\033[0m\n\n'
@@ -49,6 +50,10 @@ $(VENV)/.installed-fuzz: $(VENV)/.installed-dev
 	@echo 'callboard: installing what the long tests need besides'
 	@$(PIP_INSTALL) --editable '.[fuzz]'
 	@touch $@
+
+MINUTES ?= 60
+soak: $(VENV)/.installed-dev ## a node under churn for MINUTES (60), and whether all is back at the baseline
+	@$(BIN)/python -m tests.integration.soak --minutes $(MINUTES)
 
 clean: ## remove the virtual environment, caches and built files
 	@rm -rf $(VENV) build dist src/callboard.egg-info .coverage htmlcov

@@ -95,8 +95,9 @@ class StrictDevice:
 
     def cut(self) -> None:
         """Break the connection off without a word; it comes back."""
-        if self.peer is not None:
-            self.peer.reset()
+        peer, self.peer = self.peer, None
+        if peer is not None:
+            peer.reset()
 
     def breach(self, what: str) -> None:
         """Note that a rule was broken."""
@@ -105,7 +106,7 @@ class StrictDevice:
     # -- one connection -----------------------------------------------------------------------------------------------
 
     async def _connect_once(self) -> None:
-        ticket = await self._ticket()
+        ticket = await self.ticket()
         try:
             peer = await Peer.connect(self.port)
         except AssertionError as refused:
@@ -159,7 +160,8 @@ class StrictDevice:
                 except BrokenOff:
                     return  # which the reader sees too
 
-    async def _ticket(self) -> str:
+    async def ticket(self) -> str:
+        """A ticket of this user. Raises BrokenOff, or OSError, if there is none now."""
         body = b"{}"
         head = (
             f"POST /v1/tickets HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\nContent-Length: {len(body)}\r\n"
