@@ -334,6 +334,17 @@ class Session(Actor):
         self._keeper.forsake()
         self._ledger.forsake()
 
+    def _let_go(self) -> None:
+        """Free the records in memory with the last cursor that shows them.
+
+        This object and its parts hold each other, and the garbage collector comes seldom to what has lived for a while,
+        by `serve`'s thresholds hardly ever: it counts objects, and a session's records are few objects of many bytes.
+        """
+        super()._let_go()
+        self.gone()
+        for part in ("_ledger", "_attachments", "_keeper", "_desk"):  # cursors go on to read by `_log`
+            vars(self).pop(part, None)
+
     def on_undelivered(self, message: Any, reply: Reply[Any] | None) -> bool:
         """Have a message that met the session on its way out routed once more."""
         if isinstance(message, Attach | RunCommand | PublishAlone | PublishOnce):

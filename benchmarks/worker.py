@@ -23,7 +23,7 @@ ROOT = Path(__file__).parent.parent
 
 COLLECTOR_SETTINGS = ("default", "tuned")
 # What `callboard serve` sets: rarer collections, and what was imported is never looked at again.
-TUNED_THRESHOLDS = (50_000, 50, 1_000)
+TUNED_THRESHOLDS = (50_000, 5, 2)
 
 
 class Failed(Exception):

@@ -590,6 +590,8 @@ class Cell(Mailbox):
         if watchers:
             notice = ActorExited(self.ref, reason)
             for watcher in watchers:
+                if watcher.watching is not None:
+                    watcher.watching.pop(self, None)  # or one that lives long would hold all that it ever watched
                 watcher.notify(notice)
         del self.system.cells[self]
         self.system.handled_by_gone += self.handled

@@ -247,7 +247,9 @@ class Connection:
                     self._outbox.close()
                 nursery.cancel_scope.cancel()
         finally:
-            self._log = None
+            # What is left of this connection may wait for the garbage collector; the session's records do not.
+            self._log = self._attached = None
+            self._backlog = ()
             for timer in (self._beat, self._end_of_login):
                 if timer is not None:
                     timer.cancel()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from typing import Any
 
 import trio
@@ -10,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from callboard.actors import Session, SessionKey
+from callboard.actors.log import Log
 from callboard.actors.messages import Leave, PublishAlone, RunCommand
 from callboard.runtime import Killed
 from tests.actors.client import Wire
@@ -49,6 +52,28 @@ async def test_a_session_leaves_when_it_was_idle_long_enough() -> None:
         await world.settle()
         assert types_of(client.records) == ["agent_started", "agent_completed"]
         assert client.records == await world.history("ada")
+
+
+async def test_a_session_that_has_left_holds_no_records() -> None:
+    """S13. Red if its records wait in memory for the garbage collector, which comes seldom and counts no bytes."""
+    gc.collect()
+    gc.disable()
+    try:
+        before = [each for each in gc.get_objects() if isinstance(each, Log)]
+        async with open_world() as world:
+            client = await world.connected()
+            await client.say("echo")
+            await world.settle()
+            logs = [weakref.ref(each) for each in gc.get_objects() if isinstance(each, Log) and each not in before]
+            assert len(logs) == 1
+            client.stays = False
+            client.leave()
+            del client
+            await trio.sleep(LIMITS.idle_seconds + 2 * TICK)
+            assert not world.live_sessions()
+            assert [log() for log in logs] == [None]
+    finally:
+        gc.enable()
 
 
 async def test_a_restarted_session_leaves_too() -> None:

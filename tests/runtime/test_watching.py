@@ -1,5 +1,6 @@
 """A9: whoever watches is told once, with the reason, when an actor is gone for good; a restart is no death."""
 
+import gc
 from functools import partial
 from typing import Any
 
@@ -8,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from callboard.runtime import ActorExited, Ref, Restart, RestartsExhausted, Strategy, Supervision, open_system
+from callboard.runtime.cell import Cell
 from callboard.runtime.testing import frozen_clock, settle
 from tests.runtime.kit import Log, Parent, Raise, Worker, spawn_child
 
@@ -136,3 +138,25 @@ async def test_waiting_for_the_end_leaves_nothing_behind_when_cancelled() -> Non
             await trio.sleep(1)
             ref.stop(block=False)
         assert await ref.wait_gone() is None
+
+
+async def test_a_watcher_that_lives_long_holds_none_of_the_dead() -> None:
+    """Red if it grows with all that it ever watched: the registry of a node watches each of its sessions and runs."""
+    notices: Log = []
+    async with open_system(slice_clock=frozen_clock) as system:
+        watcher = await system.spawn(partial(Watcher, notices), id="watcher")
+        for n in range(10):
+            ref = await system.spawn(Worker, id=f"{n}")
+            await watcher.ask_async(partial(_watch, ref=ref))
+            await ref.stop(block=False)
+            del ref
+        await settle(system)
+        assert len(notices) == 10
+        notices.clear()
+        gc.collect()
+        left = [each for each in gc.get_objects() if isinstance(each, Cell) and each.system is system]
+        assert {*left} == {*system.cells}
+
+
+def _watch(watcher: Watcher, ref: Ref[Any]) -> None:
+    watcher.watch(ref)

@@ -30,6 +30,11 @@ __all__ = ["Serving", "run_board", "run_serve"]
 
 logger = logging.getLogger("callboard")
 
+# Net allocations before the youngest are looked at; and how often that is done before older ones are, and all. What
+# connections, sessions and runs leave behind holds itself in circles that only the last of these finds, which Python
+# puts off further until there is a quarter more of what is old. So what waits for it is half a million objects or that.
+COLLECTOR_THRESHOLDS = (50_000, 5, 2)
+
 # File descriptors that are no connections: listeners, the log, what agents open.
 OTHER_DESCRIPTORS = 256
 
@@ -111,7 +116,7 @@ async def run_board(serving: Serving) -> None:
     # The collector walks all objects of all connections again and again: with the imported code set aside and a higher
     # threshold it does so less often. Only here, as this process is the node's own.
     gc.freeze()
-    gc.set_threshold(50_000, 50, 1_000)
+    gc.set_threshold(*COLLECTOR_THRESHOLDS)
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async with open_board(
             serving.app,
