@@ -190,7 +190,7 @@ class Crowd:
 def _take(seen: _Seen, item: Any) -> None:
     if isinstance(item, WireRecord):
         record = {name: getattr(item, name) for name in ("id", "type", "run", "at", "data")}
-        seen.records.append({"seq": item.last, **record})
+        seen.records.append({"seq": item.last, "begins": item.first, **record})
         if ends_run(record):
             seen.ended.setdefault(str(item.run), record)
     else:
@@ -235,13 +235,7 @@ async def judge(crowd: Crowd, notes: Path) -> Counter[str]:
         epochs[user], histories[user] = last.epoch, last.records
         wrong += _judge_history(user, last, crowd.told[user], count)
     for seen in crowd.seen:
-        first = seen.first()
-        for record, same in zip(seen.records, histories[seen.user][first - 1 :], strict=False):
-            if _plain(record) != _plain(same):
-                wrong.append(f"{seen.user}: a device saw {record}, the history has {same}")
-                break
-        if len(seen.records) > len(histories[seen.user]) - first + 1:
-            wrong.append(f"{seen.user}: a device saw more than there is: {seen.records[-1]}")
+        wrong += _judge_seen(seen, histories[seen.user])
         count["records seen"] += len(seen.records)
     wrong += _judge_notes(notes, histories, epochs, count)
     count["connections"] = sum(crowd.connects())
@@ -252,6 +246,23 @@ async def judge(crowd: Crowd, notes: Path) -> Counter[str]:
 
 def _has_all(device: StrictDevice, told: _Told) -> bool:
     return bool(device.epoch) and all(run in device.ended for run, _ in told.answers.values())
+
+
+def _judge_seen(seen: _Seen, history: list[Message]) -> list[str]:
+    """One device has to have seen a stretch without a seam; what came merged stands for all that it covers."""
+    next_seq = seen.first()
+    for record in seen.records:
+        begins = record.get("begins", record["seq"])
+        covered = history[begins - 1 : record["seq"]]
+        whole = dict(covered[-1]) if covered else {}
+        if len(covered) > 1:
+            whole["data"] = {"text": "".join(piece["data"]["text"] for piece in covered)}
+            if {(piece["type"], piece["run"]) for piece in covered} != {("agent_delta", record["run"])}:
+                return [f"{seen.user}: {record} was merged of {covered}"]
+        if begins != next_seq or _plain(record) != _plain(whole):
+            return [f"{seen.user}: at {next_seq} a device saw {record}, the history has {whole}"]
+        next_seq = record["seq"] + 1
+    return []
 
 
 def _plain(record: Message) -> tuple[Any, ...]:
