@@ -252,7 +252,7 @@ def _judge_seen(seen: _Seen, history: list[Message]) -> list[str]:
     """One device has to have seen a stretch without a seam; what came merged stands for all that it covers."""
     next_seq = seen.first()
     for record in seen.records:
-        begins = record.get("begins", record["seq"])
+        begins: int = record["begins"] if "begins" in record else record["seq"]
         covered = history[begins - 1 : record["seq"]]
         whole = dict(covered[-1]) if covered else {}
         if len(covered) > 1:
