@@ -342,7 +342,8 @@ class Session(Actor):
         """
         super()._let_go()
         self.gone()
-        for part in ("_ledger", "_attachments", "_keeper", "_desk"):  # cursors go on to read by `_log`
+        # Not `_log`, by which cursors go on to read.
+        for part in ("_ledger", "_attachments", "_keeper", "_desk", "_publications"):
             vars(self).pop(part, None)
 
     def on_undelivered(self, message: Any, reply: Reply[Any] | None) -> bool:
