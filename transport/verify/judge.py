@@ -13,11 +13,11 @@ from .grammar import data_of, judge_run
 from .lines import Line
 from .link import Link
 from .story import Story
-from .stream import Missing, Seen, contiguous_until, differing, first_break, repeated_ids
+from .stream import Merged, Missing, Seen, contiguous_until, differing, first_break, merged_wrongly, repeated_ids
 
 __all__ = ["judge"]
 
-OF_RUNS = (Line.GRAMMAR, Line.TOOL_PAIRS, Line.TERMINAL, Line.POSITION)
+OF_RUNS = (Line.MERGED, Line.GRAMMAR, Line.TOOL_PAIRS, Line.TERMINAL, Line.POSITION)
 
 
 def judge(findings: Findings, stories: Sequence[Story]) -> None:
@@ -25,9 +25,11 @@ def judge(findings: Findings, stories: Sequence[Story]) -> None:
     owners = {run: story for story in stories for run in story.said}
     for story in stories:
         _Session(findings, story, owners).judge()
-    pairs = findings.outcomes[Line.TOOL_PAIRS]
-    if findings.outcomes[Line.GRAMMAR].count and not pairs.count and not pairs.failures:
-        findings.remark([Line.TOOL_PAIRS], "the agent used no tools")
+    if findings.outcomes[Line.GRAMMAR].count:
+        nothing = {Line.TOOL_PAIRS: "the agent used no tools", Line.MERGED: "no answer had pieces that the node merged"}
+        for line, why in nothing.items():
+            if not findings.outcomes[line].count and not findings.outcomes[line].failures:
+                findings.remark([line], why)
 
 
 class _Session:
@@ -46,6 +48,7 @@ class _Session:
         records = self._known
         readable = not any(link.unreadable for link in self._story.links)
         if readable and contiguous_until(records) == max(records, default=0):
+            self._judge_merged()
             self._judge_runs()
             self._judge_positions()
         else:
@@ -54,7 +57,7 @@ class _Session:
     # -- one connection -----------------------------------------------------------------------------------------------
 
     def _judge_link(self, link: Link) -> None:
-        own: list[Seen | Missing] = []
+        own: list[Seen | Missing | Merged] = []
         strange: list[Seen] = []
         for item in link.items:
             line = self._line_of_strange(item) if isinstance(item, Seen) else None
@@ -81,7 +84,7 @@ class _Session:
             if started is not None and link.opened < said.at:
                 self._findings.outcomes[Line.IDENTICAL].seconds.append(started.arrived - said.at)
 
-    def _judge_order(self, link: Link, own: Sequence[Seen | Missing], strange: Sequence[Seen]) -> None:
+    def _judge_order(self, link: Link, own: Sequence[Seen | Missing | Merged], strange: Sequence[Seen]) -> None:
         assert link.welcome is not None
         begins = link.welcome.begins
         found = first_break(begins, link.items)
@@ -94,6 +97,8 @@ class _Session:
         line = link.seam if found.at_seam else Line.CONTIGUOUS
         if isinstance(found.found, Seen):
             seen, raw, seq = f"seq {found.found.seq}", found.found.raw, found.found.seq
+        elif isinstance(found.found, Merged):
+            seen, raw, seq = f"seq {found.found.first} to {found.found.last}", found.found.raw, found.found.first
         else:
             seen, raw, seq = f"a gap from {found.found.first} to {found.found.last}", b"", found.found.first
         link.fault(line, f"seq {found.expected}", seen=seen, seq=seq, frame=raw)
@@ -127,6 +132,18 @@ class _Session:
         for earlier, later in twice:
             self._fault(Line.IDS, later, f"an id of its own; record {earlier.seq} has {earlier.id!r} too")
         self._findings.passed(Line.IDS, len(records) - len(twice))
+
+    def _judge_merged(self) -> None:
+        """What came merged, beside what others got one by one."""
+        for link in self._story.links:
+            for item in link.items:
+                if not isinstance(item, Merged) or item.last not in self._known:
+                    continue
+                expected = merged_wrongly(item, self._known)
+                if expected is None:
+                    self._findings.passed(Line.MERGED)
+                else:
+                    link.fault(Line.MERGED, expected, seq=item.first, frame=item.raw)
 
     def _judge_runs(self) -> None:
         runs: dict[str, list[Seen]] = {}

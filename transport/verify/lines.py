@@ -46,6 +46,7 @@ class Line(Enum):
     OWN = "own", "own records only", ""
     CONTIGUOUS = "contiguous", "seq is contiguous from welcome.from on", ""
     IDENTICAL = "identical", "all devices see the same, byte for byte", "message to first event"
+    MERGED = "merged", "merged deltas say what the single ones say", ""
     IDS = "ids", "record ids are unique", ""
     # -- runs
     GRAMMAR = "grammar", "the run grammar is legal", ""

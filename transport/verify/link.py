@@ -19,9 +19,9 @@ from .grammar import TERMINALS
 from .lines import Line
 from .socket import Closed, Socket
 from .story import Said, Story
-from .stream import Missing, Seen
+from .stream import Merged, Missing, Seen
 from .tickets import Ticket
-from .wire import GapFrame, WelcomeFrame, read, read_as, read_record
+from .wire import GapFrame, PingFrame, WelcomeFrame, read, read_as, read_record
 
 __all__ = ["Link"]
 
@@ -41,16 +41,26 @@ class Link:
         socket: the open WebSocket.
         seconds: how long any wait may take.
         deaf: read the welcome, and nothing after it.
+        merge: ask for merged records.
     """
 
     def __init__(
-        self, findings: Findings, story: Story, device: str, socket: Socket, seconds: float, *, deaf: bool
+        self,
+        findings: Findings,
+        story: Story,
+        device: str,
+        socket: Socket,
+        seconds: float,
+        *,
+        deaf: bool,
+        merge: bool,
     ) -> None:
         self.story = story
         self.device = device
         self.welcome: WelcomeFrame | None = None
         self.ticket: Ticket | None = None
-        self.items: list[Seen | Missing] = []
+        self.merge = merge
+        self.items: list[Seen | Missing | Merged] = []
         self.started: dict[str, Seen] = {}
         self.ended: dict[str, Seen] = {}
         self.answers: dict[int, list[Answer]] = {}
@@ -59,6 +69,8 @@ class Link:
         self.unreadable = False
         """Whether records came that could not be read: then the others cannot be judged as a whole."""
         self.head = 0
+        self.told: set[int] = set()
+        """Positions that the node named, which a merged record must not go across."""
         self.seam = Line.CONTIGUOUS
         """The line that a wrong first record belongs to."""
         self.opened = trio.current_time()
@@ -145,6 +157,7 @@ class Link:
                 self.welcome = read_as(data, WelcomeFrame)
                 self.last_id = self.welcome.last_id
                 self.head = self.welcome.begins - 1
+                self.told.add(self.welcome.head)
                 self.welcomed_after = now - self.hello_at
                 self._findings.passed(Line.BEFORE_WELCOME, seconds=self.welcomed_after)
             case "gap":
@@ -154,6 +167,7 @@ class Link:
             case "error":
                 self.errors.append(data)
             case "ping":
+                self.told.add(read_as(data, PingFrame).seq)
                 self._findings.passed(Line.FRAMES)
                 return {"t": "pong", "seq": self.head}
             # What else there is, as `goaway`, is a newer node's or says nothing to a client that leaves soon.
@@ -169,6 +183,9 @@ class Link:
                 self.unreadable = True
                 self.fault(Line.FRAMES, "a record of the protocol's form", seen=str(error), frame=own)
                 continue
+            if isinstance(form.seq, list):
+                self._note_merged(Merged(form.seq[0], form.seq[1], own))
+                continue
             shared = self.story.shared.setdefault(own, own)
             record = Seen(form.seq, form.id, form.type, form.run, shared, now)
             self.items.append(record)
@@ -178,6 +195,15 @@ class Link:
                     self.started.setdefault(record.run, record)
                 elif record.type in TERMINALS:
                     self.ended.setdefault(record.run, record)
+
+    def _note_merged(self, merged: Merged) -> None:
+        self.items.append(merged)
+        self.head = max(self.head, merged.last)
+        if not self.merge:
+            self.fault(Line.MERGED, "single records, as hello did not ask for merged ones", frame=merged.raw)
+        elif across := [seq for seq in self.told if merged.first <= seq < merged.last]:
+            expected = f"no merged record across position {across[0]}, of which this connection was told"
+            self.fault(Line.MERGED, expected, seq=merged.first, frame=merged.raw)
 
     # -- waiting ------------------------------------------------------------------------------------------------------
 

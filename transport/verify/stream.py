@@ -6,11 +6,22 @@ down a second time, so that a mistake of the one is not repeated by the other.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import attrs
 
-__all__ = ["Break", "Missing", "Seen", "contiguous_until", "differing", "first_break", "repeated_ids"]
+__all__ = [
+    "Break",
+    "Merged",
+    "Missing",
+    "Seen",
+    "contiguous_until",
+    "differing",
+    "first_break",
+    "merged_wrongly",
+    "repeated_ids",
+]
 
 
 @attrs.frozen(eq=False)
@@ -33,13 +44,22 @@ class Missing:
     last: int
 
 
+@attrs.frozen(eq=False)
+class Merged:
+    """A record as it came that stands for the records `first` to `last`, deltas of one run."""
+
+    first: int
+    last: int
+    raw: bytes
+
+
 @attrs.frozen
 class Break:
     """Where a stream stopped to be contiguous: `expected` is the seq that had to come, at the `index`-th place."""
 
     index: int
     expected: int
-    found: Seen | Missing
+    found: Seen | Missing | Merged
 
     @property
     def at_seam(self) -> bool:
@@ -47,7 +67,7 @@ class Break:
         return self.index == 0
 
 
-def first_break(begins: int, items: Sequence[Seen | Missing]) -> Break | None:
+def first_break(begins: int, items: Sequence[Seen | Missing | Merged]) -> Break | None:
     """Where the stream of a connection that accounts for the records from `begins` on has its first gap or repeat."""
     expected = begins
     for index, item in enumerate(items):
@@ -64,6 +84,19 @@ def contiguous_until(by_seq: Mapping[int, Seen]) -> int:
     while seq + 1 in by_seq:
         seq += 1
     return seq
+
+
+def merged_wrongly(merged: Merged, known: Mapping[int, Seen]) -> str | None:
+    """What it had to say, if it says anything else than the records that it stands for; all of them are known."""
+    pieces = [json.loads(known[seq].raw) for seq in range(merged.first, merged.last + 1)]
+    said, last = json.loads(merged.raw), pieces[-1]
+    if any(piece["type"] != "agent_delta" or piece.get("run") != last.get("run") for piece in pieces):
+        return "single records, as these are not all deltas of one run"
+    if any(set(piece["data"]) != {"text"} for piece in pieces):
+        return "single records, as some carry more than their text"
+    text = "".join(piece["data"]["text"] for piece in pieces)
+    right = {**last, "seq": [merged.first, merged.last], "data": {"text": text}}
+    return None if said == right else json.dumps(right, ensure_ascii=False)
 
 
 def differing(records: Iterable[Seen], known: Mapping[int, Seen]) -> Iterator[Seen]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-__all__ = ["Envelope", "GapFrame", "RecordForm", "WelcomeFrame", "read", "read_as", "read_record"]
+__all__ = ["Envelope", "GapFrame", "PingFrame", "RecordForm", "WelcomeFrame", "read", "read_as", "read_record"]
 
 
 class Envelope(msgspec.Struct):
@@ -48,14 +48,18 @@ class WelcomeFrame(msgspec.Struct):
 
 
 class RecordForm(msgspec.Struct):
-    """A record. Not a merged one: the verifier does not ask for them."""
+    """A record. `seq` is `[a, b]` in one that stands for the deltas a to b of a run."""
 
-    seq: int
+    seq: int | list[int]
     id: str
     type: str
     at: int
     data: msgspec.Raw
     run: str | None = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.seq, list) and not (len(self.seq) == 2 and self.seq[0] < self.seq[1]):
+            raise ValueError(f"seq is {self.seq}: a number, or two of them, the smaller one first")
 
 
 class GapFrame(msgspec.Struct):
@@ -64,6 +68,12 @@ class GapFrame(msgspec.Struct):
     first: int = msgspec.field(name="from")
     last: int = msgspec.field(name="to")
     reason: str
+
+
+class PingFrame(msgspec.Struct):
+    """A `ping`."""
+
+    seq: int
 
 
 _envelope: msgspec.json.Decoder[Envelope] = msgspec.json.Decoder(Envelope)

@@ -151,7 +151,14 @@ class World:
 
     @asynccontextmanager
     async def open(
-        self, story: Story, device: str, ticket: Ticket, *, origin: str | None = None, deaf: bool = False
+        self,
+        story: Story,
+        device: str,
+        ticket: Ticket,
+        *,
+        origin: str | None = None,
+        deaf: bool = False,
+        merge: bool = False,
     ) -> AsyncIterator[Link]:
         """Connect, and say nothing yet. Raises Setback if that fails."""
         fault: str | None = None
@@ -160,7 +167,7 @@ class World:
             try:
                 async with open_socket(ticket.url, self.tls, origin=origin, small=deaf) as socket:
                     opening.deadline, opened = float("inf"), True
-                    link = Link(self.findings, story, device, socket, self.seconds, deaf=deaf)
+                    link = Link(self.findings, story, device, socket, self.seconds, deaf=deaf, merge=merge)
                     async with beside(link.read):
                         yield link
             except (Closed, OSError, ValueError) as error:  # ValueError: the ticket's url is none
@@ -185,6 +192,7 @@ class World:
         seam: Line = Line.CONTIGUOUS,
         own: Line = Line.OWN,
         deaf: bool = False,
+        merge: bool = False,
     ) -> AsyncIterator[Link]:
         """The whole way of one device into a session: ticket, connection, welcome.
 
@@ -196,6 +204,7 @@ class World:
             seam: the line that is broken where the records do not begin as welcome says.
             own: the line that is broken by a welcome to another session.
             deaf: read the welcome and nothing after it, with as little room as the kernel gives.
+            merge: ask for merged records.
 
         Raises:
             Setback: it was not let in.
@@ -203,7 +212,7 @@ class World:
         device = device or self.device()
         for _ in range(TICKETS):
             ticket = await self.ticket(story)
-            async with self.open(story, name, ticket, deaf=deaf) as link:
+            async with self.open(story, name, ticket, deaf=deaf, merge=merge) as link:
                 verdict = await self.verdict(link, ticket, device, start)
                 if verdict == "4300" and ticket.may_have_expired():
                     continue  # the machine is busy; a client takes a new ticket then
@@ -230,7 +239,8 @@ class World:
 
     async def verdict(self, link: Link, ticket: Ticket, device: str | None = None, start: object = None) -> str:
         """Say hello, whatever comes of it, and give the verdict: ``welcome``, the code of a close, or ``silence``."""
-        await link.say_hello(self.hello(ticket.ticket, device or self.device(), start), may_be_closed=True)
+        hello = self.hello(ticket.ticket, device or self.device(), start)
+        await link.say_hello({**hello, "merge": True} if link.merge else hello, may_be_closed=True)
         with trio.move_on_after(self.seconds):
             while link.closed is None and link.welcome is None:
                 await link.wait_news()

@@ -87,7 +87,8 @@ async def open_node(mutant: Mutant, key: bytes = KEY) -> AsyncIterator[callboard
         if mutant.wire is not None:
             await mutant.wire(board)
         if mutant.lie is not None:
-            vars(board)["serve_stream"] = _lying(board, mutant.lie)
+            assert board._entrance is not None
+            vars(board._entrance)["serve_stream"] = _lying(board._entrance.serve_stream, mutant.lie)
         listeners = await trio.open_tcp_listeners(0, host="127.0.0.1", backlog=100)
         for listener in listeners:
             stack.push_async_callback(listener.aclose)
@@ -96,11 +97,11 @@ async def open_node(mutant: Mutant, key: bytes = KEY) -> AsyncIterator[callboard
 
 
 def _lying(
-    board: callboard.Board, lie: Callable[[dict[str, Any]], Lie]
-) -> Callable[[trio.abc.Stream], Awaitable[None]]:
-    serve, shared = board.serve_stream, dict[str, Any]()
+    serve: Callable[[trio.abc.Stream], Awaitable[None]], lie: Callable[[dict[str, Any]], Lie]
+) -> Callable[..., Awaitable[None]]:
+    shared = dict[str, Any]()
 
-    async def serve_stream(stream: trio.abc.Stream) -> None:
+    async def serve_stream(stream: trio.abc.Stream, *, tls: None) -> None:
         await serve(LyingStream(stream, lie(shared)))
 
     return serve_stream

@@ -13,11 +13,13 @@ from callboard.transport.verify.evidence import percentile, shorten
 from callboard.transport.verify.grammar import judge_run
 from callboard.transport.verify.lines import Line
 from callboard.transport.verify.stream import (
+    Merged,
     Missing,
     Seen,
     contiguous_until,
     differing,
     first_break,
+    merged_wrongly,
     repeated_ids,
 )
 
@@ -87,6 +89,25 @@ def test_sameness_is_that_of_bytes() -> None:
     assert contiguous_until(known) == 3
     assert contiguous_until({2: seen(2)}) == 0
     assert contiguous_until({}) == 0
+
+
+def test_a_merged_record_says_what_the_single_ones_say() -> None:
+    """The last one, with the text of all; of anything else than plain deltas of one run nothing is merged."""
+    known = {seq: seen(seq, data={"text": f"{seq} "}) for seq in range(1, 5)}
+
+    def verdict(*, seqs: tuple[int, int] = (2, 4), text: str = "2 3 4 ", id: str = "r/4", **more: Any) -> bool:
+        said = {"seq": list(seqs), "at": 0, "id": id, "type": "agent_delta", "run": "r", "data": {"text": text}}
+        return merged_wrongly(Merged(seqs[0], seqs[1], json.dumps({**said, **more}).encode()), known) is None
+
+    assert verdict()
+    assert first_break(1, [known[1], Merged(2, 4, b""), seen(5)]) is None
+    assert not verdict(text="2 3 4")
+    assert not verdict(text="2 4 3 ")
+    assert not verdict(id="r/2")
+    assert not verdict(at=1)
+    for other in (seen(3, run="s"), seen(3, data={"text": "3 ", "style": "bold"}), seen(3, "agent_thinking")):
+        known[3] = other
+        assert not verdict()
 
 
 def test_ids_are_unique_by_position() -> None:

@@ -133,10 +133,22 @@ class RepeatsAtTheSeam(Lie):
         if frame["t"] == "events":
             known: dict[str, dict[int, Any]] = self.board.setdefault("records", {})
             records = known.setdefault(self.welcome["session"], {})
-            records.update({record["seq"]: copy.deepcopy(record) for record in frame["events"]})
+            single = [record for record in frame["events"] if isinstance(record["seq"], int)]
+            records.update({record["seq"]: copy.deepcopy(record) for record in single})
             if self.welcome["mode"] == "replay" and self.at_seam:
                 self.at_seam = False
                 frame["events"].insert(0, records[self.welcome["from"] - 1])
+        return [frame]
+
+
+class MergesALittleLess(Lie):
+    """Where pieces of an answer are merged, the last one is left out."""
+
+    def say(self, frame: Frame) -> list[Frame | bytes]:
+        if frame["t"] == "events":
+            for record in frame["events"]:
+                if isinstance(record["seq"], list):
+                    record["data"]["text"] = record["data"]["text"][:-1]
         return [frame]
 
 
@@ -166,5 +178,6 @@ WIRE_MUTANTS = (
     _mutant(SecondHelloIsBadFrame, Line.SECOND_HELLO),
     _mutant(LosesAtTheSeam, Line.RESUME),
     _mutant(RepeatsAtTheSeam, Line.RESUME),
+    _mutant(MergesALittleLess, Line.MERGED),
     _mutant(NeverHearsTheEnd, Line.CONNECTIONS_BACK),
 )

@@ -91,6 +91,9 @@ async def _history(world: World) -> None:
         _, _, said = await link.say(world.plan.text)
         end = await link.end_of(said.run)
         await _first(world, story, end)
+        # The same once more, in whatever pieces the node makes of it.
+        async with world.join(story, "a new device, merging", start="first", seam=Line.FIRST, merge=True) as merging:
+            await merging.reach(end.seq, Line.FIRST)
         for last in (0, 1, world.rng.randint(1, end.seq), end.seq, end.seq + 3):
             await _last(world, story, last)
 
