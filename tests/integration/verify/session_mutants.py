@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any, ClassVar
 
 import attrs
@@ -10,9 +11,12 @@ import trio
 
 from callboard.actors import (
     Attach,
+    Batch,
     CommandMemory,
     Detach,
+    Done,
     Event,
+    MemoryJournal,
     Opened,
     Record,
     Result,
@@ -22,6 +26,7 @@ from callboard.actors import (
     SessionKey,
     SessionNode,
     StartFrom,
+    Token,
     Verdict,
 )
 from callboard.actors.messages import StoreAnswered
@@ -294,6 +299,14 @@ class GivesOneMore(Attaching):
         return StartFrom(last=start.last + 1) if start.last is not None else start
 
 
+class AnswersLater(MemoryJournal):
+    """Answers in a turn of its own, as one on disk does: the sessions below look at how its answers come."""
+
+    def append(self, token: Token, first_seq: int, batch: Batch, done: Done) -> None:
+        soon = trio.lowlevel.current_trio_token().run_sync_soon
+        super().append(token, first_seq, batch, lambda outcome: soon(done, outcome))
+
+
 class WaitsForTheSlowest(Session):
     """Shows nobody anything while one connection has bytes that its socket does not take."""
 
@@ -376,6 +389,10 @@ def _mutant(session: type[Session], line: Line, **limits: Any) -> Mutant:
     return Mutant(name=session.__name__, line=line, session=session, limits=limits)
 
 
+def _answers_later() -> AnswersLater:
+    return AnswersLater(lambda: os.urandom(8).hex())
+
+
 SESSION_MUTANTS = (
     _mutant(SharesItsLog, Line.OWN),
     _mutant(TellsTheWrongInput, Line.OWN),
@@ -399,8 +416,8 @@ SESSION_MUTANTS = (
     _mutant(ResumesAnew, Line.RESUME),
     _mutant(ForgetsItsFirst, Line.FIRST),
     _mutant(GivesOneMore, Line.LAST),
-    _mutant(WaitsForTheSlowest, Line.SLOW),
-    _mutant(LingersForTheSlowest, Line.SLOW),
+    attrs.evolve(_mutant(WaitsForTheSlowest, Line.SLOW), journal=_answers_later),
+    attrs.evolve(_mutant(LingersForTheSlowest, Line.SLOW), journal=_answers_later),
     _mutant(LeavesATask, Line.TASKS_BACK),
     _mutant(CountsRunsOnly, Line.RUNS_BACK),
 )
