@@ -98,7 +98,8 @@ class _Said(Publish):
             return False
         self._epoch = value.epoch
         self._agent._answered(self, self.refused)
-        self._tell_all()
+        if self._waiting is not None:
+            self._tell_all()
         return True
 
     def offer_exception(self, error: BaseException) -> bool:

@@ -62,12 +62,16 @@ class Event(msgspec.Struct, frozen=True, eq=False, gc=False):
     `body` is the inside of a JSON map: ``"id":…,"type":…,"run":…,"data":…``.
     """
 
-    id: str
     type: str
     run: str | None
     call: str | None
     body: bytes
     tool: str = ""
+
+    @property
+    def id(self) -> str:
+        """Its id, read anew: nobody asks for it on an event's way, and text of its own would be kept with each."""
+        return _read_id(b"{%b}" % self.body).id
 
     @classmethod
     def make(
@@ -103,7 +107,7 @@ class EventKind:
         "_max_depth",
         "_middle",
         "_names",
-        "_run_slash",
+        "_texts",
         "run",
         "turning",
         "type",
@@ -120,9 +124,9 @@ class EventKind:
         self._max_bytes = max_bytes
         self._max_depth = max_depth
         # One level of text and small numbers, as nearly all events have, is looked at and encoded in one stretch.
-        self._flat = max_depth > 0 and not self._names and all(kind is str for _, kind in self._fields)
-        self._run_slash = f"{run}/"
-        self._head = b'"id":' + encode_json(self._run_slash, 0)[:-1]
+        self._texts = tuple(name for name, kind in self._fields if kind is str)
+        self._flat = max_depth > 0 and not self._names and len(self._texts) == len(self._fields)
+        self._head = b'"id":' + encode_json(f"{run}/", 0)[:-1]
         middle = b',"type":' + encode_json(type, 0)
         if run is not None:
             middle += b',"run":' + encode_json(run, 0)
@@ -135,7 +139,7 @@ class EventKind:
         Raises:
             InvalidEvent: a field is missing or of the wrong kind, or JSON cannot hold the data.
         """
-        return self._made(id, b'"id":' + encode_json(id, 0), data)
+        return self._made(b'"id":' + encode_json(id, 0), data)
 
     def make_numbered(self, n: int, data: Mapping[str, Any]) -> Event:
         """`make` with the id ``run/n``, whose encoding is known but for the number."""
@@ -151,7 +155,7 @@ class EventKind:
                 ):
                     break
             else:
-                for name, _ in self._fields:
+                for name in self._texts:
                     if data.get(name).__class__ is not str:
                         break
                 else:
@@ -161,10 +165,10 @@ class EventKind:
                         encoded = None
                     if encoded is not None and len(encoded) <= self._max_bytes:
                         body = b"%b%d%b%b" % (self._head, n, self._behind_number, encoded)
-                        return Event(f"{self._run_slash}{n}", self.type, self.run, None, body)
-        return self._made(f"{self.run}/{n}", b'%b%d"' % (self._head, n), data)
+                        return Event(self.type, self.run, None, body)
+        return self._made(b'%b%d"' % (self._head, n), data)
 
-    def _made(self, id: str, head: bytes, data: Mapping[str, Any]) -> Event:
+    def _made(self, head: bytes, data: Mapping[str, Any]) -> Event:
         if data.__class__ is not dict:
             data = _as_dict(self.type, data)
         for name, kind in self._fields:
@@ -180,8 +184,8 @@ class EventKind:
                 raise InvalidEvent(f"{name!r} of {self.type} has {characters} characters; 1 to {MAX_NAME} are allowed")
         body = b"%b%b%b" % (head, self._middle, encoded)
         if self._names:
-            return Event(id, self.type, self.run, data["call"], body, data["tool"])
-        return Event(id, self.type, self.run, None, body)
+            return Event(self.type, self.run, data["call"], body, data["tool"])
+        return Event(self.type, self.run, None, body)
 
     def _look_at(self, name: str, kind: Any, value: Any) -> None:
         """Raise InvalidEvent unless a field has a value of its kind."""
@@ -197,21 +201,25 @@ class Record(msgspec.Struct, frozen=True, eq=False, gc=False):
 
     seq: int
     at: int
-    id: str
     type: str
     run: str | None
     encoded: bytes
 
+    @property
+    def id(self) -> str:
+        """The event's id, read anew."""
+        return _read_id(self.encoded).id
+
     @classmethod
     def of(cls, event: Event, seq: int, at: int) -> Record:
         """Give an event its position and time."""
-        return cls(seq, at, event.id, event.type, event.run, b'{"seq":%d,"at":%d,%b}' % (seq, at, event.body))
+        return cls(seq, at, event.type, event.run, b'{"seq":%d,"at":%d,%b}' % (seq, at, event.body))
 
     @classmethod
     def read(cls, encoded: bytes) -> Record:
         """The record that was encoded so."""
         head = _read_head(encoded)
-        return cls(head.seq, head.at, head.id, head.type, head.run, encoded)
+        return cls(head.seq, head.at, head.type, head.run, encoded)
 
     def data(self) -> dict[str, Any]:
         """The event's data, decoded anew; whoever gets it may change it."""
@@ -224,12 +232,18 @@ class _Head(msgspec.Struct):
 
     seq: int
     at: int
-    id: str
     type: str
     run: str | None = None
 
 
+class _Id(msgspec.Struct):
+    """What an event is called."""
+
+    id: str
+
+
 _read_head = msgspec.json.Decoder(_Head).decode
+_read_id = msgspec.json.Decoder(_Id).decode
 
 
 class _Missing:

@@ -146,7 +146,7 @@ class Ledger:
         seq = first
         for event in events:
             encoded = b'{"seq":%d%b%b}' % (seq, middle, event.body)
-            append(Record(seq, at, event.id, event.type, event.run, encoded))
+            append(Record(seq, at, event.type, event.run, encoded))
             size += len(encoded)
             seq += 1
         self._head = seq - 1

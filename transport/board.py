@@ -54,7 +54,7 @@ from ..runtime import ActorSystem, Ref, SystemStatistics, open_system
 from .api import Api, Handler
 from .auth import Authenticator
 from .config import MEMORY
-from .connection import Connection
+from .connection import Connection, LastFrame
 from .entrance import Entrance
 from .errors import ConfigError, ListenError
 from .forwarded import TrustedProxies
@@ -124,6 +124,7 @@ class Board:
         self.journal = journal
         self.limits = limits
         self.server_name = f"callboard/{_version()}"
+        self.last_frame = LastFrame()
         self.host = ""
         self.port = 0
         self.draining = False

@@ -73,7 +73,7 @@ from .protocol import (
 )
 from .streams import WebSocket, linger
 
-__all__ = ["Connection", "Connections"]
+__all__ = ["Connection", "Connections", "LastFrame"]
 
 logger = logging.getLogger("callboard")
 
@@ -96,12 +96,33 @@ OPEN_COMMANDS = 128
 MAX_TOLD = 64
 
 
+class LastFrame:
+    """The frame that was made last: all connections of a session are given the same records one after the other.
+
+    A frame of the server's is not masked, so it can go to any number of them.
+    """
+
+    __slots__ = ("_frame", "_records")
+
+    def __init__(self) -> None:
+        self._records: Sequence[Record] = ()
+        self._frame = b""
+
+    def of(self, records: Sequence[Record]) -> bytes:
+        """The frame of these records, which may not change."""
+        if records is not self._records:
+            self._frame = text_frame(*events_parts([record.encoded for record in records]))
+            self._records = records
+        return self._frame
+
+
 class Connections(Protocol):
     """What a connection needs of its node."""
 
     node: Node
     limits: Limits
     server_name: str
+    last_frame: LastFrame
 
     @property
     def serving(self) -> bool:
@@ -511,7 +532,9 @@ class Connection:
     def _pull(self) -> bytes | Lagging | None:
         """The next frame of what the cursor can see: one message with all that is there, up to `batch_bytes`."""
         log = self._log
-        if log is None or ((self._verdict is not None or self._ws.closed is not None) and not self._may_say_more()):
+        if log is None or log.head <= self._cursor:
+            return None
+        if (self._verdict is not None or self._ws.closed is not None) and not self._may_say_more():
             return None
         if self._gap is not None:
             gap, self._gap = self._gap, None
@@ -530,8 +553,9 @@ class Connection:
             records = found
         self._cursor = records[-1].seq
         self._protocol.sent(self._now())
-        encoded = merge_deltas(records, self._told) if lags else [record.encoded for record in records]
-        return text_frame(*events_parts(encoded))
+        if lags:
+            return text_frame(*events_parts(merge_deltas(records, self._told)))
+        return self._board.last_frame.of(records)
 
     def _lags(self) -> bool:
         """Whether more waits here than one turn brings. Then what waits is merged; nothing is held back for it."""
