@@ -1,6 +1,6 @@
 """An agent that calculates exactly: a stock `pykka.ThreadingActor`, whose blocking code runs on a thread of its own.
 
-Run it with ``callboard serve --dev --app examples.calculator:board``; the README beside this tells what to try.
+Run it with ``callboard serve --dev --app callboard.examples.calculator:board``; what to try stands in its README.
 
 General layout, bottom up: `expressions` (fractions from text), `primes` (a computation that can take very long, in
 steps), `agent` (the actor).

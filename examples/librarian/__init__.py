@@ -1,6 +1,6 @@
 """An agent that answers questions about Python, from the documentation that is installed beside it.
 
-Run it with ``callboard serve --dev --app examples.librarian:board``, or with its page by ``callboard demo``.
+Run it with ``callboard serve --dev --app callboard.examples.librarian:board``, or with its page by ``callboard demo``.
 
 General layout, bottom up; each file knows only those above it:
 

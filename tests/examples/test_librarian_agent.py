@@ -151,7 +151,7 @@ def test_the_first_question_opens_the_library_for_all() -> None:
 
 
 def test_the_board_offers_the_librarian() -> None:
-    """What `callboard serve --app examples.librarian:board` serves."""
+    """What `callboard serve --app callboard.examples.librarian:board` serves."""
     assert board.default_agent == "librarian"
     assert isinstance(board.agents["librarian"], type)
     assert issubclass(board.agents["librarian"], Librarian)

@@ -186,10 +186,10 @@ def overhang(page: Page) -> int:
 
 
 @pytest.fixture
-def demo(tmp_path: Path) -> Iterator[str]:
+def demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """The address of `callboard demo`, a process of its own, stopped by Ctrl-C at the end."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))  # here its key and its journal lie
     command = [sys.executable, "-m", "callboard", "demo", "--port", "0", "--no-browser"]
-    command += ["--journal", str(tmp_path / "demo.db")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stderr is not None
@@ -204,6 +204,14 @@ def demo(tmp_path: Path) -> Iterator[str]:
         process.stdout.read()
     assert process.returncode == 0, errors
     assert "Traceback" not in errors
+
+
+def test_the_other_commands_come_to_the_demo_without_more_ado(demo: str) -> None:
+    """With the development key: what its first lines and the README say to try next has to work."""
+    command = [sys.executable, "-m", "callboard", "ticket", "--user", "ada", "--url", demo]
+    asked = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert asked.returncode == 0, asked.stderr
+    assert '"ticket"' in asked.stdout
 
 
 def test_librarian(browser: Browser, demo: str) -> None:

@@ -20,7 +20,7 @@ def load_app(name: str) -> App:
     """
     module_name, _, attribute = name.partition(":")
     if not attribute or not all(part.isidentifier() for part in module_name.split(".")):
-        raise ConfigError(f"--app is {name!r}; it has the form MODULE:NAME, as examples.librarian:board")
+        raise ConfigError(f"--app is {name!r}; it has the form MODULE:NAME, as callboard.examples.librarian:board")
     here = str(Path.cwd())
     if sys.path[:1] != [here]:
         sys.path.insert(0, here)

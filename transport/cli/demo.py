@@ -38,8 +38,8 @@ LIMITS = Limits(drain_seconds=2.0, connections_per_address=Limits().connections)
 CONTENT_SECURITY_POLICY = "default-src 'self'; connect-src 'self' ws:; frame-ancestors 'self'; base-uri 'none'"
 
 
-def run_demo(port: int | None, journal: Path | None, *, browser: bool, verbose: bool) -> None:
-    """Serve the demo until Ctrl-C."""
+def run_demo(port: int | None, key: bytes, journal: Path | None, *, browser: bool, verbose: bool) -> None:
+    """Serve the demo until Ctrl-C. `key` is the development key, with which `attach`, `top` and `verify` come, too."""
     chosen = _free_port() if port is None else port
 
     def announce(board: Board) -> None:
@@ -47,12 +47,13 @@ def run_demo(port: int | None, journal: Path | None, *, browser: bool, verbose: 
             Panel.fit(
                 f"Open [bold link={board.url}]{board.url}[/] and log in with any name.\n"
                 f"Two users side by side: [bold]{board.url}/?split=ada,grace[/]\n"
-                "[dim]The agent searches the Python documentation that is installed here. Ctrl-C stops the demo.[/]\n"
-                f"[dim]{escape(kept_where(journal, 'process'))}[/]",
+                f"In a second terminal: [bold]callboard verify {board.url}[/]\n"
+                "[dim]The agent searches the Python that is installed here. Ctrl-C stops it.[/]",
                 title="callboard demo",
                 border_style="green",
             )
         )
+        out.print(f"[dim]{escape(kept_where(journal, 'process'))}[/]", soft_wrap=True)
         if browser and (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
             webbrowser.open(board.url)
 
@@ -61,7 +62,7 @@ def run_demo(port: int | None, journal: Path | None, *, browser: bool, verbose: 
         app=load_app(APP),
         host="127.0.0.1",
         port=chosen,
-        key=os.urandom(32),
+        key=key,
         origins=(),
         journal=journal,
         limits=LIMITS,

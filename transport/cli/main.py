@@ -85,7 +85,9 @@ def demo(port: int | None, browser: bool, journal: str | None, verbose: bool) ->
       callboard demo --port 9000 --no-browser
     """
     with complain():
-        run_demo(port, journal_path(journal, home_folder(), "callboard-demo.db"), browser=browser, verbose=verbose)
+        home = home_folder()
+        key, _, _ = dev_key(home, os.urandom)
+        run_demo(port, key, journal_path(journal, home, "callboard-demo.db"), browser=browser, verbose=verbose)
 
 
 @main.command()
@@ -161,7 +163,7 @@ def serve(
 
     \b
     [dim]Examples:[/]
-      callboard serve --dev --app examples.librarian:board
+      callboard serve --dev --app callboard.examples.librarian:board
       callboard serve --app yourapp:board --host 0.0.0.0 --key-file secret.key
       callboard serve --app yourapp:board --tls-cert node.pem --tls-key node.key
     """
@@ -216,7 +218,8 @@ def forget(user: str, journal: str | None, config_file: Path | None) -> None:
 def token(user: str, scope: str) -> None:
     """Print a development token, valid for 24 hours, and nothing else.
 
-    It is signed with the development key, which [bold]callboard serve --dev[/] verifies with; other nodes refuse it.
+    It is signed with the development key, which [bold]callboard demo[/] and [bold]serve --dev[/] verify with; other
+    nodes refuse it.
 
     \b
     [dim]Examples:[/]
@@ -236,7 +239,9 @@ def _source(command: str | None) -> TokenOf:
 
 _url = click.argument("url", metavar="URL", help="The node, as [bold]http://127.0.0.1:8765[/].")
 _user = click.option("--user", metavar="NAME", default=getpass.getuser, help="Who connects. [dim]\\[default: you][/]")
-_session = click.option("--session", metavar="NAME", default="main", help="Which of the user's sessions.")
+_session = click.option(
+    "--session", metavar="NAME", default="main", show_default=True, help="Which of the user's sessions."
+)
 _token_command = click.option(
     "--token-command",
     metavar="CMD",
@@ -259,7 +264,14 @@ _ca = click.option(
 @_token_command
 @_ca
 @click.option("--say", metavar="TEXT", help="Say this, show the run, and leave: exit code 0 if it completed.")
-@click.option("--last", metavar="N", type=click.IntRange(0), default=100, help="How many earlier records to show.")
+@click.option(
+    "--last",
+    metavar="N",
+    type=click.IntRange(0),
+    default=100,
+    show_default=True,
+    help="How many earlier records to show.",
+)
 def attach(
     url: str, user: str, session: str, token_command: str | None, ca: Path | None, say: str | None, last: int
 ) -> None:
@@ -436,7 +448,9 @@ def _authority(ca: Path | None, url: str) -> ssl.SSLContext | None:
 
 
 @main.command()
-@click.option("--seeds", type=click.IntRange(1), default=100, show_default=True, help="How many seeds to run.")
+@click.option(
+    "--seeds", type=click.IntRange(1), default=100, show_default=True, metavar="N", help="How many seeds to run."
+)
 @click.option("--from", "first", type=int, default=0, show_default=True, metavar="S", help="The first seed.")
 @click.option("--seed", type=int, metavar="N", help="Run this one only, and show every step.")
 @click.option("--keep-going", is_flag=True, help="Run all seeds, also when one has failed.")

@@ -72,10 +72,11 @@ def run_one(seed: int) -> int:
     logging.disable(logging.CRITICAL)
     outcome = simulate(seed, keep=None)
     _tell(outcome, all_of_it=True)
+    lives = "1 life" if outcome.lives == 1 else f"{outcome.lives} lives"
     verdict = "[red]failed[/]" if outcome.wrong else "[green]all laws held[/]"
     out.print(
         f"seed {seed}: {verdict}; {outcome.events} steps, {outcome.records} records, "
-        f"{outcome.lives} lives of the node, digest {outcome.digest}",
+        f"{lives} of the node, digest {outcome.digest}",
         soft_wrap=True,
     )
     return 1 if outcome.wrong else 0

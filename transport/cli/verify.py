@@ -241,4 +241,5 @@ def _show(report: Report, seed: int) -> None:
         f"[bold red]{failed} of {checked} lines failed[/]" if failed else f"[bold green]all {checked} lines pass[/]"
     )
     who = f"{report.users} users x {report.devices} devices, seed {seed}, {report.seconds:.1f} s"
-    out.print(f"\n{verdict}: {escape(report.url)} ({escape(clean(report.server))}), {who}", soft_wrap=True)
+    server = f" ({escape(clean(report.server))})" if report.server else ""  # nobody was welcomed
+    out.print(f"\n{verdict}: {escape(report.url)}{server}, {who}", soft_wrap=True)
