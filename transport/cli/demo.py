@@ -6,7 +6,9 @@ import errno
 import logging
 import mimetypes
 import os
+import shutil
 import socket
+import sys
 import webbrowser
 from collections.abc import Mapping
 from importlib import resources
@@ -47,7 +49,7 @@ def run_demo(port: int | None, key: bytes, journal: Path | None, *, browser: boo
             Panel.fit(
                 f"Open [bold link={board.url}]{board.url}[/] and log in with any name.\n"
                 f"Two users side by side: [bold]{board.url}/?split=ada,grace[/]\n"
-                f"In a second terminal: [bold]callboard verify {board.url}[/]\n"
+                f"In a second terminal: [bold]{escape(_command())} verify {board.url}[/]\n"
                 "[dim]The agent searches the Python that is installed here. Ctrl-C stops it.[/]",
                 title="callboard demo",
                 border_style="green",
@@ -120,6 +122,14 @@ def _page(body: bytes, kind: str) -> Handler:
         return Response(200, body, headers)
 
     return page
+
+
+def _command() -> str:
+    """How to call this program in another terminal: in a virtual environment that is not on the path, by its place."""
+    if shutil.which("callboard"):
+        return "callboard"
+    place = Path(sys.executable).with_name("callboard")
+    return str(place.relative_to(Path.cwd()) if place.is_relative_to(Path.cwd()) else place)
 
 
 def _free_port() -> int:

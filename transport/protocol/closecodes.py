@@ -34,7 +34,7 @@ class CloseCode(IntEnum):
         member.reason = reason
         return member
 
-    # Do not retry: the same client would be refused again.
+    # Do not retry: the same client would be refused again. (4003 and 4004 are kept free: no node of 0.1 says them.)
     VERSION = 4000, "protocol version not supported"
     BAD_FRAME = 4001, "bad frame"
     HELLO = 4002, "hello must be the first frame, once, and nothing before welcome"
