@@ -80,7 +80,7 @@ async def test_cuts_in_mid_stream_lose_and_repeat_nothing() -> None:
     """Wherever they fall."""
     async with (
         open_board({"talks": Talks}, run_seconds=60.0) as board,
-        callboard.connect(board.url, token=token(board), rng=Prompt()) as client,
+        callboard.connect(board.url, token=token(board), merge=False, rng=Prompt()) as client,
     ):
         run = await client.send("400")
         records: list[WireRecord] = []
@@ -176,7 +176,7 @@ async def test_a_slow_consumer_gets_all_of_it_and_holds_a_part() -> None:
     """The node cuts off who takes nothing; what is not held here is held there."""
     async with open_board({"talks": Talks}, write_seconds=0.3) as board:
         way = NetworkWay(board.url, token(board), "main", None, None, narrow)
-        async with open_client(way, start="first", backlog_items=100, rng=Prompt()) as client:
+        async with open_client(way, start="first", merge=False, backlog_items=100, rng=Prompt()) as client:
             run = await client.send("4000")
             taken: list[int] = []
             most = 0

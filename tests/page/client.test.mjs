@@ -74,6 +74,20 @@ test("a lost connection resumes where it was, after a second at least", async ()
   assert.equal(seen.resets, 1); // the first welcome's
 });
 
+test("what waited may come merged, and counts as all that it stands for", async () => {
+  const { clock, node, seen } = await live();
+  node.merges = true;
+  node.emit("agent_delta", "r", { text: "one " });
+  await clock.pass(100);
+  node.cut();
+  for (const text of ["two ", "three ", "four"]) node.emit("agent_delta", "r", { text });
+  await clock.pass(2_100);
+  assert.deepEqual(seqs(seen.records), [1, [2, 4]]);
+  assert.equal(seen.records.map((record) => record.data.text).join(""), "one two three four");
+  assert.equal(seen.session.applied, 4);
+  assert.equal(seen.caughtup.at(-1).missed, 3);
+});
+
 test("cut() is a loss like any other", async () => {
   const { clock, node, session } = await live();
   session.cut();

@@ -118,6 +118,7 @@ export class VirtualNode {
   timeout_ms = 10_000;
   latency_ms = 5;
   mute = false; // takes everything and says nothing
+  merges = false; // says a replay as one record, where that is of one run's deltas only
 
   constructor(clock) {
     this.clock = clock;
@@ -287,10 +288,10 @@ class Socket extends EventTarget {
     }
   }
 
-  #hello({ ticket, device, start }) {
+  #hello({ ticket, device, start, merge }) {
     const { node } = this;
     if (!/^[0-9a-f]{32}$/.test(device)) throw new Error(`not a device: ${device}`);
-    node.hellos.push({ at: node.clock.now, device, start });
+    node.hellos.push({ at: node.clock.now, device, start, merge });
     if (!node.tickets.delete(ticket)) return this.end(4301);
     for (const twin of [...node.sockets]) if (twin !== this && twin.device === device) twin.end(4008);
     this.device = device;
@@ -316,6 +317,11 @@ class Socket extends EventTarget {
     });
     if (from < node.first) this.say({ t: "gap", from, to: node.first - 1, reason: "retention" });
     const records = node.log.slice(Math.max(from, node.first) - 1);
-    if (records.length > 0) this.say({ t: "events", events: records });
+    if (records.length > 0) this.say({ t: "events", events: merge && node.merges ? [asOne(records)] : records });
   }
+}
+
+function asOne(records) {
+  const text = records.map((record) => record.data.text).join("");
+  return { ...records.at(-1), seq: [records[0].seq, records.at(-1).seq], data: { text } };
 }

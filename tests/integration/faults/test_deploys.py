@@ -50,7 +50,8 @@ async def test_a_client_goes_on_with_a_node_that_kept_its_sessions(tmp_path: Pat
     with lives(tmp_path, drain_seconds=0.5, close_seconds=0.5) as living:
         await living.serve()
         url, records = living.url, list[WireRecord]()
-        async with callboard.connect(url, token=living.token("user-0"), start="first", rng=Prompt()) as client:
+        token = living.token("user-0")
+        async with callboard.connect(url, token=token, start="first", merge=False, rng=Prompt()) as client:
             device = client.device
 
             async def until_ended(run: str) -> None:

@@ -64,7 +64,11 @@ async def test_the_client_finds_a_dead_node_and_resumes(how: Dead) -> None:
         open_board(AGENTS, run_seconds=60.0, **LIMITS) as board,
         silent_proxy(board.port) as proxy,
         callboard.connect(
-            f"http://127.0.0.1:{proxy.port}", token=board.authenticator.token("ada"), start="first", rng=Prompt()
+            f"http://127.0.0.1:{proxy.port}",
+            token=board.authenticator.token("ada"),
+            start="first",
+            merge=False,
+            rng=Prompt(),
         ) as client,
     ):
         records: list[WireRecord] = []
