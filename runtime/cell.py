@@ -272,6 +272,7 @@ class Cell(Mailbox):
         if self.state is not RUNNING or self.scope is not None:
             return 0  # its life has changed since it was queued
         done = 0
+        look_at = CLOCK_EVERY
         queue = self.queue
         receive = self.receive
         # Those who stand in line now: nobody joins it while this runs.
@@ -316,7 +317,7 @@ class Cell(Mailbox):
                 if not self.system.home.run(self._raised, error):
                     return done
             else:
-                if result.__class__ is CoroutineType:
+                if result is not None and result.__class__ is CoroutineType:
                     if item.__class__ is tuple and item[2] is not None:
                         item[2].run(self._run_coroutine, result, self._after_handler)
                     else:
@@ -330,8 +331,10 @@ class Cell(Mailbox):
                         reply.offer(result)
             if blank:
                 break  # the next message is not to see what this one has set
-            if not done % CLOCK_EVERY and self.system.slice_clock() > deadline:
-                break
+            if done >= look_at:
+                look_at += CLOCK_EVERY
+                if self.system.slice_clock() > deadline:
+                    break
         self.message = None
         if self.turn_end_wanted:
             self.turn_end_wanted = False
