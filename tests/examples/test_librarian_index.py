@@ -98,7 +98,7 @@ def test_every_entry_is_found_by_its_name() -> None:
         ("str.split", "str.split", ""),
         ("builtins.len", "len", ""),
         ("JSON.Dumps", "json.dumps", "json/__init__.py"),
-        ("trio.open_nursery", "trio.open_nursery", "trio/_core/_run.py"),
+        ("h11.Connection", "h11.Connection", "h11/_connection.py"),
     ],
 )
 def test_names_that_programs_write_are_understood(asked: str, name: str, place: str | None) -> None:

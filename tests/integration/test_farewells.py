@@ -78,9 +78,9 @@ async def test_all_are_asked_to_go() -> None:
                 assert goaway["by_ms"] == 60_000
                 slots.append(goaway["in_ms"] // 3_000)
             assert sorted(slots) == list(range(10))
-            for peer in peers:
-                await peer.ask("before I go")
-                await peer.until_record("agent_completed")
+            for number, peer in enumerate(peers):
+                await board.publish(f"user{number}", "x.said", {"text": "before you go"})
+                await peer.until_record("x.said")
                 await peer.leave()
         assert trio.current_time() - began < 30
         assert [(report.connections, report.runs_cut) for report in reports] == [(10, 0)]
