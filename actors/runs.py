@@ -6,7 +6,7 @@ differ.
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 
 import attrs
 import msgspec
@@ -89,13 +89,15 @@ class Runs:
         return run in self._ended
 
     def history(self, before: str) -> tuple[Exchange, ...]:
-        """What was said and answered, oldest first, in runs that began before `before`."""
-        taken: list[Exchange] = []
-        for run, (text, answered) in self._said.items():
+        """The newest of what was said and answered in runs that began before `before`, oldest first."""
+        taken: deque[tuple[str, Record | None]] = deque(maxlen=self._exchanges)
+        for run, said in self._said.items():
             if run == before:
                 break
-            taken.append(Exchange(text, None if answered is None else answered.data()["result"]))
-        return tuple(taken)
+            taken.append(said)
+        return tuple(
+            Exchange(text, None if answered is None else answered.data()["result"]) for text, answered in taken
+        )
 
     def apply(self, event: Event, record: Record, tool: str = "") -> None:
         """Take an event of a run as having happened. Raises GrammarError if it is out of place."""
@@ -141,7 +143,8 @@ class Runs:
         self.open[run.id] = run
         if type == "agent_started":
             self._said[run.id] = (record.data()["input"], None)
-            if len(self._said) > self._exchanges:
+            # Each open run has to find its own place among them, and as many before it as are allowed.
+            while len(self._said) > self._exchanges + len(self.open):
                 self._said.popitem(last=False)
         elif type == "tool_executing":
             assert call is not None

@@ -80,6 +80,57 @@ async def test_an_agent_finds_what_was_said_before() -> None:
         assert client.records[-1]["data"]["result"] == [["one", []], ["fail", None]]
 
 
+# S13
+async def test_an_agent_finds_as_many_exchanges_as_are_allowed() -> None:
+    """S13. Red if one more or less is told, or what was said behind its own question, where runs begin at once."""
+
+    class Remembers(Agent):
+        async def run(self, message: Message) -> Any:
+            await trio.sleep(1)
+            return [exchange.text for exchange in message.history]
+
+    limits = attrs.evolve(LIMITS, context_exchanges=2, runs=4)
+    async with open_world(agents={"it": Remembers}, limits=limits, delay_seconds=2.0) as world:
+        client = await world.connected()
+        for texts in (("one",), ("two", "three", "four", "five"), ("six",)):
+            for text in texts:
+                await client.say(text)
+            await trio.sleep(30)
+        found = {
+            record["run"]: record["data"]["result"] for record in client.records if record["type"] == "agent_completed"
+        }
+        assert [found[client.run_of(id)] for id in range(1, 7)] == [
+            [],
+            ["one"],
+            ["one", "two"],
+            ["two", "three"],
+            ["three", "four"],
+            ["four", "five"],
+        ]
+
+
+# S13
+async def test_the_data_of_an_event_is_bounded_whoever_says_it() -> None:
+    """S13. Red if the bound does not count for agents, users' messages, or what the platform publishes."""
+
+    class Loud(Agent):
+        async def run(self, message: Message) -> int:
+            with pytest.raises(InvalidEvent, match="takes 1012 bytes; 1000 are allowed"):
+                await self.emit("x.note", {"text": "x" * 1_001})
+            await self.emit("x.note", {"text": "x" * 989})
+            return 1
+
+    async with open_world(agents={"it": Loud}, limits=attrs.evolve(LIMITS, event_bytes=1_000)) as world:
+        client = await world.connected()
+        with pytest.raises(Refusal, match="1000 are allowed"):
+            await world.publish("ada", "x.note", {"text": "x" * 1_001})
+        refused = await client.ask("user_message", {"text": "x" * 1_001})
+        assert refused.error_code == "bad_command"
+        await client.say("hello")
+        await world.settle()
+        assert types_of(client.records) == ["agent_started", "x.note", "agent_completed"]
+
+
 async def test_a_receipt_gives_the_position_once_it_is_durable() -> None:
     """S3. Red if a receipt is answered before the journal has the record."""
     positions: list[Position] = []
