@@ -11,7 +11,8 @@
     ├── SessionQuarantined     the world: the session failed too often and rests
     ├── StoreUnavailable       the world: the journal does not take or give records
     ├── UnknownRun             you: no such run is under way
-    └── RunEnded               you: the run has its terminal event, nothing follows
+    ├── RunEnded               you: the run has its terminal event, nothing follows
+    └── EventRefused           you: an event that is not yours to say, or not there
     Exception
     ├── InvalidEvent           you: an event that the wire cannot carry
     ├── GrammarError           you: an event that is out of place in its run

@@ -178,6 +178,8 @@ class Board:
 
         Raises:
             EventRefused: the type is not ``x.…``, or JSON cannot hold the data exactly.
+            StoreUnavailable: the journal did not take it.
+            SessionQuarantined: the session failed too often and rests.
         """
         ref = await self.session(user, session)
         position: Position = await ref.ask_async(PublishAlone(type, dict(data)))

@@ -10,6 +10,7 @@ import pytest
 import trio
 
 import callboard
+from callboard.actors import StoreUnavailable
 from callboard.transport import Request, Response
 from tests.transport.held_journal import HeldJournal
 from tests.transport.memory_client import NOW, ask, open_board
@@ -284,3 +285,12 @@ async def test_tokens_are_checked_against_the_boards_own_clock() -> None:
     """Time comes in as a parameter."""  # A12
     async with open_board(wall_clock=lambda: NOW + 10**6) as board:
         assert (await ask(board, "GET", "/v1/sessions", token=token(board))).status == 200
+
+
+async def test_what_the_journal_in_memory_holds_is_bounded() -> None:
+    """Red if the limit is not the journal's: beyond it nothing is taken, and other sessions are not made either."""
+    async with open_board(limits=callboard.Limits(journal_bytes=20_000)) as board:  # S13
+        await board.publish("ada", "x.note", {"text": "x" * 10_000})
+        with pytest.raises(StoreUnavailable, match="the journal took nothing"):
+            await board.publish("ada", "x.note", {"text": "x" * 10_000})
+        await board.publish("ada", "x.note", {"text": "x"})

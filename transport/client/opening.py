@@ -111,7 +111,7 @@ async def connect(
             run = await session.send("What does json.dumps do?")
             async for record in session:
                 print(record.type, record.data)
-                if record.run == run and record.type == "agent_completed":
+                if record.run == run and record.type in ("agent_completed", "agent_error", "agent_cancelled"):
                     break
 
     It does not wait for the node: what is wrong is told by iterating, by commands, and by `Client.wait_connected`.
