@@ -47,7 +47,7 @@ class Tasks:
     async def _run(self, cell: Cell, coroutine: Coroutine[Any, Any, Any], scope: trio.CancelScope, then: Then) -> None:
         system = self._system
         task = trio.lowlevel.current_task()
-        own = _Task(task)
+        own = _Task(task, self._waiting)
         while True:
             task.name = cell.path
             system.waits.handlers[task] = cell
@@ -73,6 +73,7 @@ class Tasks:
                 return
             del cell, coroutine, scope, then, result
             task.name = f"{system.name}: waits for work"
+            task.context = contextvars.Context()  # what the coroutine's own held is let go of
             self._waiting.append(own)
             await trio.lowlevel.wait_task_rescheduled(own.cancelled)
             cell, coroutine, scope, then = own.work
@@ -82,12 +83,14 @@ class Tasks:
 class _Task:
     """A task that waits, and what it is to do next."""
 
-    __slots__ = ("task", "work")
+    __slots__ = ("task", "waiting", "work")
 
-    def __init__(self, task: trio.lowlevel.Task) -> None:
+    def __init__(self, task: trio.lowlevel.Task, waiting: list[_Task]) -> None:
         self.task = task
+        self.waiting = waiting
         self.work: tuple[Cell, Coroutine[Any, Any, Any], trio.CancelScope, Then]
 
     def cancelled(self, _: object) -> trio.lowlevel.Abort:
-        """The run ends: nothing starts any more."""
+        """The run ends, and it takes no work any more."""
+        self.waiting.remove(self)
         return trio.lowlevel.Abort.SUCCEEDED

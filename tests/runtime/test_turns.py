@@ -1,6 +1,8 @@
 """A1: one message at a time, whatever the handlers are and however messages come."""
 
 import contextvars
+import gc
+import weakref
 from collections.abc import Awaitable, Callable
 from functools import partial
 from itertools import pairwise
@@ -209,8 +211,16 @@ async def test_a_task_takes_nothing_over_from_one_handler_to_the_next() -> None:
     user: contextvars.ContextVar[str] = contextvars.ContextVar("user", default="nobody")
     tasks: list[trio.lowlevel.Task] = []
 
+    class Thing:
+        pass
+
+    thing: contextvars.ContextVar[Thing] = contextvars.ContextVar("thing")
+    things: list[weakref.ref[Thing]] = []
+
     async def hang(worker: Worker) -> None:
         user.set("first")
+        thing.set(Thing())
+        things.append(weakref.ref(thing.get()))
         tasks.append(trio.lowlevel.current_task())
         await trio.sleep_forever()
 
@@ -228,6 +238,8 @@ async def test_a_task_takes_nothing_over_from_one_handler_to_the_next() -> None:
         with pytest.raises(AskTimeout):
             await first.ask_async(hang, timeout_seconds=5)
         await settle(system)
+        gc.collect()  # the exception of the ask that was given up refers to itself
+        assert things[0]() is None
         assert await second.ask_async(look) == ("nobody", "system/second", float("inf"))
         assert tasks[0] is tasks[1]
         with pytest.raises(ValueError, match="broken"):
