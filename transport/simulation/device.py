@@ -106,6 +106,8 @@ class Device:
         self.open = False
         self.calm = False
         """No mischief any more: read, resume, repeat what has no answer."""
+        self.power_was_cut = False
+        """Answers may have gone with the records that they belong to."""
         self.away_seconds = 0.0
         """After this connection, do not come back for so long."""
         self.wrong: list[str] = []
@@ -382,7 +384,8 @@ class Device:
         else:
             answer = {key: value for key, value in message.items() if key != "t"}
             kept = asked.final()
-            if kept is not None and not message.get("error", {}).get("retry") and kept != answer:
+            retry = message.get("error", {}).get("retry")
+            if kept is not None and not retry and kept != answer and not self.power_was_cut:
                 self.wrong.append(f"S5: {self.name} got two answers to {asked.id}: {kept} and {answer}")
             asked.results.append(answer)
 

@@ -121,6 +121,8 @@ class Disk:
         self.retained = retained
         self.streams: dict[str, Stream] = {}
         self.boot = 1
+        self.batches_lost = 0
+        """Batches that cuts of power took, also those that held answers to commands only."""
         self.lost = 0
         """Records that cuts of power took."""
 
@@ -134,6 +136,7 @@ class Disk:
         self.boot += 1
         for stream in self.streams.values():
             stream.synced = self._rng.randint(stream.synced, len(stream.batches))
+            self.batches_lost += len(stream.batches) - stream.synced
             del stream.batches[stream.synced :], stream.publications[stream.synced :]
             records, entries = stream.batches[-1] if stream.batches else (0, 0)
             self.lost += stream.head - records

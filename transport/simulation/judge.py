@@ -134,7 +134,7 @@ def _own_work(key: SessionKey, records: list[dict[str, Any]], witness: Witness) 
 
 def _commands(stream: Stream, records: list[dict[str, Any]], devices: Sequence[Device], disk: Disk) -> list[str]:
     """S5: each command has one effect, which is where its answer says; no effect is nobody's."""
-    if disk.lost:
+    if disk.batches_lost:
         return []  # a cut of power takes effects with their answers; the epoch says so
     wrong = []
     begun: list[int] = []

@@ -42,7 +42,9 @@ KEY = bytes(32)
 NOW = 1_700_000_000.0
 # After the last misfortune: longer than any run, quarantine, heartbeat or back-off of the plan's limits.
 REST_SECONDS = 90.0
-REST_ROUNDS = 12
+# Then again and again as long as a run may take: one that was refused as others were open is asked for once more.
+ROUND_SECONDS = 30.0
+REST_ROUNDS = 60
 # The way of one event through disk and wire at their slowest, and less than a heartbeat.
 PROBE_SECONDS = 3.0
 
@@ -376,6 +378,8 @@ class World:
         self._kill_node()
         if kind == "power":
             self.disk.cut_power()
+            for device in self.devices:
+                device.power_was_cut = self.disk.batches_lost > 0
             self.trace.note(f"the power is cut; {self.disk.lost} records are lost so far")
         self._nursery.start_soon(self._restart_node, self._rng.choice((0.0, 0.2, 3.0, 12.0)))
 
@@ -400,12 +404,11 @@ class World:
         for _ in range(REST_ROUNDS):
             if self.node is not None:
                 self.node.mount.heal()
-            await trio.sleep(REST_SECONDS / 4)
             for device in self.devices:
                 for asked in list(device.asked.values()):
                     if asked.final() is None:
                         await device._send(asked.frame())
-            await trio.sleep(REST_SECONDS)
+            await trio.sleep(ROUND_SECONDS)
             unrest = await self._unrest()
             if not unrest:
                 return await self._probe()
