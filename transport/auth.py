@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Mapping
 
 import attrs
 from joserfc import jwt
-from joserfc.errors import JoseError
+from joserfc.errors import BadSignatureError, JoseError
 from joserfc.jwk import ECKey, GuestProtocol, OctKey, RSAKey
 
 from .errors import ConfigError, TokenRefused
@@ -74,6 +74,8 @@ class Authenticator:
         try:
             ring = self._keys.ring()
             claims = jwt.decode(token, lambda guest: _choose(ring, guest), algorithms=ring.algorithms).claims
+        except BadSignatureError:
+            raise TokenRefused("the token is not signed with a key of this node") from None
         except (JoseError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             # The library assumes parts of the right shape; who presents a token may have written anything.
             raise TokenRefused(f"the token is not valid: {type(error).__name__}") from None

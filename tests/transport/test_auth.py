@@ -98,6 +98,12 @@ def test_a_bad_token_proves_nothing(what: str, token: str) -> None:
     assert len(token) < 10 or token not in str(refused.value)
 
 
+def test_a_token_of_another_node_is_told_so() -> None:
+    """The one mistake that everybody makes once is said in words, and not as the name of a class."""
+    with pytest.raises(TokenRefused, match=r"^the token is not signed with a key of this node$"):
+        authenticator().verify(signed(GOOD, key=bytes(32)))
+
+
 def test_a_public_key_is_no_secret() -> None:
     """A token signed with RS256 is not verified with our secret, nor one signed with a public key's text."""
     key = RSAKey.generate_key(2048)
