@@ -21,7 +21,7 @@ import queue
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 import apsw
 import attrs
@@ -140,7 +140,10 @@ class SqliteJournal(Journal):
 
         Raises:
             JournalRefused: the file cannot be used; it is left as it is.
+            ValueError: there is no such durability.
         """
+        if durability not in get_args(Durability):
+            raise ValueError(f"durability is {durability!r:.80}; allowed are process and power")
         retention = Retention(records=retained_records, bytes=retained_bytes, ms=int(retained_seconds * 1000))
 
         def open_file() -> tuple[SqliteFile, SqliteStore]:

@@ -50,6 +50,8 @@ class Authenticator:
     """
 
     def __init__(self, keys: bytes | KeySource, clock: Callable[[], float]) -> None:
+        if isinstance(keys, str):
+            raise ConfigError("the key is a text; an HS256 secret is bytes, as `bytes.fromhex` gives them")
         self._keys: KeySource = _Secret(secret_ring(keys)) if isinstance(keys, bytes) else keys
         self._clock = clock
         self._refused: dict[str, float] = {}

@@ -20,7 +20,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import attrs
 import pykka
@@ -510,6 +510,8 @@ async def open_board(
     """
     app = _app(app, agents, session)
     limits = limits or Limits()
+    if durability not in get_args(Durability):
+        raise ConfigError(f"durability is {durability!r:.80}; allowed are process and power")
     if port is not None and key is None:
         raise ConfigError("a board that serves needs a `key` to verify tokens with")
     authenticator = Authenticator(key, wall_clock) if key is not None else None

@@ -62,6 +62,8 @@ class TrustedProxies:
     """
 
     def __init__(self, networks: Iterable[str] = ()) -> None:
+        if isinstance(networks, str):
+            raise ConfigError(f"trusted proxies are {networks!r:.200}; a list of addresses and networks is needed")
         self._networks = [_network(text) for text in networks]
 
     def trusts(self, address: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from .errors import ConfigError
 from .hosts import CONNECT, PublicUrl, check_origin, host_port, is_host, is_loopback
 
 __all__ = ["Names"]
@@ -24,6 +25,8 @@ class Names:
     """
 
     def __init__(self, origins: Iterable[str], public_url: str | None) -> None:
+        if isinstance(origins, str):
+            raise ConfigError(f"origins is {origins!r:.200}; a list of origins is needed")
         self._public = PublicUrl.parse(public_url) if public_url is not None else None
         self._origins = set(origins)
         for origin in self._origins:

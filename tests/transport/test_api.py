@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping
+from typing import Any
 
 import pytest
 import trio
@@ -294,3 +295,18 @@ async def test_what_the_journal_in_memory_holds_is_bounded() -> None:
         with pytest.raises(StoreUnavailable, match="the journal took nothing"):
             await board.publish("ada", "x.note", {"text": "x" * 10_000})
         await board.publish("ada", "x.note", {"text": "x"})
+
+
+@pytest.mark.parametrize(
+    "wrong, told",
+    [
+        ({"durability": "Power"}, "durability is 'Power'; allowed are process and power"),
+        ({"origins": "https://app.example.org"}, "origins is 'https://app.example.org'; a list"),
+        ({"trusted_proxies": "10.0.0.0/8"}, "trusted proxies are '10.0.0.0/8'; a list"),
+    ],
+)
+async def test_what_is_no_setting_is_not_taken_for_another(wrong: Mapping[str, Any], told: str) -> None:
+    """Red if a slip of the pen makes records less durable, or is told of letter by letter."""  # S12
+    with pytest.raises(callboard.ConfigError, match=told):
+        async with open_board(**wrong):
+            pass

@@ -143,6 +143,12 @@ def test_a_short_key_is_not_taken() -> None:
         Authenticator(bytes(31), lambda: NOW)
 
 
+def test_a_text_is_no_key() -> None:
+    """Red if it is taken, and every token then refused for a reason that nobody understands."""
+    with pytest.raises(ConfigError, match="the key is a text"):
+        Authenticator("0" * 64, lambda: NOW)  # type: ignore[arg-type]
+
+
 def test_tokens_of_a_user_who_was_shut_out() -> None:
     """Those from before, and those that do not say when they are from; newer ones and other users' are good."""  # S12
     clock = [NOW]
