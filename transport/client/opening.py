@@ -11,6 +11,7 @@ from typing import Literal
 
 import trio
 
+from ...actors import Position as RecordPosition
 from ..protocol import Start
 from .backlog import Position
 from .client import Client
@@ -30,7 +31,7 @@ async def open_client(
     way: Way,
     *,
     device: str | None = None,
-    start: Position | int | Literal["first"] | None = None,
+    start: Position | RecordPosition | int | Literal["first"] | None = None,
     merge: bool = True,
     client: str = "callboard-python",
     give_up_seconds: float = 300.0,
@@ -95,7 +96,7 @@ async def connect(
     token: TokenSource,
     session: str = "main",
     device: str | None = None,
-    start: Position | int | Literal["first"] | None = None,
+    start: Position | RecordPosition | int | Literal["first"] | None = None,
     merge: bool = True,
     client: str = "callboard-python",
     origin: str | None = None,
@@ -123,8 +124,8 @@ async def connect(
         session: the session's name.
         device: 32 hex digits that this program keeps for its installation; random if not given. A device has one
             connection: a newer one ends the older with `SessionClosed`, code 4008.
-        start: where to begin: behind a position ``(epoch, seq)``, with the last n records, or ``"first"``. By default
-            with as many of the last ones as the node gives.
+        start: where to begin: behind a position (`callboard.Position`, or epoch and seq), with the last n records, or
+            ``"first"``. By default with as many of the last ones as the node gives.
         merge: whether what waits for this program may come merged: a stretch of `agent_delta` of one run as one record,
             whose `seq` is ``(a, b)`` and whose text is all of theirs. False for who needs every piece by itself.
         client: what this program calls itself, 200 characters at most.
@@ -145,7 +146,9 @@ async def connect(
         yield attached
 
 
-def _start(start: Position | int | Literal["first"] | None) -> Start | Literal["first"] | None:
+def _start(start: Position | RecordPosition | int | Literal["first"] | None) -> Start | Literal["first"] | None:
+    if isinstance(start, RecordPosition):
+        return Start(epoch=start.epoch, seq=start.seq)
     if isinstance(start, tuple):
         return Start(epoch=start[0], seq=start[1])
     return Start(last=start) if isinstance(start, int) else start

@@ -4,6 +4,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
+from callboard import Position
 from callboard.transport.client import Client, Gap, Item, Link, Reset, SessionClosed
 from callboard.transport.client.opening import BACKLOG_ITEMS
 from callboard.transport.protocol import Ack, Pong, Start, encode
@@ -41,9 +42,9 @@ async def test_records_come_in_order_and_the_position_is_the_consumers() -> None
         assert client.statistics().resets == 0
 
 
-@pytest.mark.parametrize("start, first", [(None, 1), ("first", 1), (2, 6), (0, 8)])
+@pytest.mark.parametrize("start, first", [(None, 1), ("first", 1), (2, 6), (0, 8), (Position(EPOCH, 5), 6)])
 async def test_where_to_begin(start: object, first: int) -> None:
-    """With all, with the last n, with what comes next."""
+    """With all, with the last n, with what comes next, behind a position as `publish` and receipts give it."""
     async with attached(records=7, start=start) as (client, node):
         await client.wait_connected()
         node.append()
