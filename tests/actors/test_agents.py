@@ -6,7 +6,7 @@ import attrs
 import pytest
 import trio
 import trio._core._run
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from callboard.actors import (
@@ -188,6 +188,7 @@ SAYINGS = st.tuples(
 
 # S2 S6
 @settings(max_examples=60)
+@example([("agent_delta", {"text": "t"}), ("agent_completed", None), ("agent_delta", {"text": "t"})], True)
 @given(st.lists(SAYINGS, max_size=12), st.booleans())
 async def test_an_event_behind_others_is_treated_as_one_alone(sayings: list[tuple[Any, Any]], terminal: bool) -> None:
     """Red if what joins a message that waits is checked otherwise, numbered otherwise, or comes after the end."""

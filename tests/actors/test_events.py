@@ -5,7 +5,7 @@ import math
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from callboard.actors import Event, InvalidEvent, Record
@@ -213,6 +213,13 @@ odd_maps = st.dictionaries(st.sampled_from(("text", "a", "b", Text("text"), Text
 
 
 @settings(max_examples=400)
+@example("x.n", {"a": MAX_INT}, 10**6, 8)
+@example("x.n", {"a": MAX_INT + 1}, 10**6, 8)
+@example("x.n", {"a": -MAX_INT - 1}, 10**6, 8)
+@example("x.n", {Text("a"): 1}, 10**6, 8)
+@example("x.n", {"a": Text("t")}, 10**6, 8)
+@example("agent_delta", {"text": 1}, 10**6, 8)
+@example("agent_delta", {"text": "\ud800"}, 10**6, 8)
 @given(
     st.sampled_from((*RIGHT, "x.n")),
     st.one_of(odd_maps, odd_maps.map(lambda data: {"text": "t", **data}), st.sampled_from((None, [], "text"))),
