@@ -1,9 +1,11 @@
 """The outside: one port for HTTP and WebSocket, tickets, tokens, the command line and the composition root.
 
-General layout: `protocol/` is the wire without I/O; `outbox`, `streams` and `connection` are one WebSocket; `entrance`,
-`http` and `api` are the HTTP side; `auth` says who somebody is, `forwarded` who asks by proxy, `names` what the node is
-called; `tls` reads certificates; `board` joins all of it; `client/` is the Python client; `config` reads settings and
-`cli` is the command line. Only `board` and `cli` construct things.
+General layout: `protocol/` is the wire without I/O; `outbox`, `streams` and `connection` are one WebSocket;
+`accepting`, `entrance`, `http` and `api` are the HTTP side; `auth` and `keys` say who somebody is, `forwarded` who
+asks by proxy, `names` and `hosts` what the node is called; `per_address` and `per_user` count; `tls` reads
+certificates; `selection` says which actors an operator sees; `board` joins all of it, `in_thread` runs it beside
+another program; `client/` is the Python client, `verify/` and `simulation/` judge a node from outside; `config` reads
+settings and `cli` is the command line. Only `board` and `cli` construct things.
 """
 
 from .auth import Authenticator, Identity

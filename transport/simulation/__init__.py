@@ -1,12 +1,13 @@
 """Deterministic simulation: the whole node and its clients, in virtual time, under faults that a seed draws.
 
-# General layout, bottom up:
-#
-#   schedule, trace     one seed gives one run; what happened in it
-#   network, disk       connections and a journal that go wrong
-#   agents, device      who says something, and who listens; both note what they know
-#   plan, world         what is drawn from the seed; the run itself
-#   judge               the laws, from the outside
+General layout, bottom up:
+
+    schedule, trace     one seed gives one run; what happened in it
+    network, disk       connections and a journal that go wrong
+    agents, publisher   who says something: in runs, and over HTTP
+    device              who listens; like the former it notes what it knows
+    plan, world         what is drawn from the seed; the run itself
+    judge               the laws, from the outside
 
 Everything between the client's bytes and the journal's port is the product: HTTP, tickets, WebSocket, protocol, board,
 actors. Only sockets, threads, the clock and the disk are simulated.
