@@ -405,6 +405,15 @@ def top(
     help="How many seconds any single wait may take, as for the end of a run.",
 )
 @click.option("--text", default=TEXT, metavar="TEXT", help="What users say. [dim]\\[default: a plain question][/]")
+@click.option(
+    "--through-restarts",
+    is_flag=False,
+    flag_value=60.0,
+    type=click.FloatRange(min=1.0, max=86_400.0),
+    metavar="[SECONDS]",
+    help="For so long (60 if not said) users talk to a node that you kill and begin anew meanwhile, as often as you "
+    "like. Judged is what that allows: no record lost or repeated, each command once, each run with its end.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of the table.")
 def verify(
     url: str,
@@ -416,6 +425,7 @@ def verify(
     seed: int | None,
     timeout: float,
     text: str,
+    through_restarts: float | None,
     as_json: bool,
 ) -> None:
     """Show from outside that a node keeps its laws.
@@ -427,11 +437,18 @@ def verify(
     [dim]Examples:[/]
       callboard verify http://127.0.0.1:8765
       callboard verify http://127.0.0.1:8765 --users 200
+      callboard verify http://127.0.0.1:8765 --through-restarts 120
       callboard verify https://node.example --token-command "./jwt {user} {scope}"
     """
     with complain():
         plan = Plan(
-            url=_http_url(url), users=users, devices=devices, session=session, text=text, timeout_seconds=timeout
+            url=_http_url(url),
+            users=users,
+            devices=devices,
+            session=session,
+            text=text,
+            timeout_seconds=timeout,
+            through_restarts=through_restarts,
         )
         tls = _authority(ca, url)
         sys.exit(

@@ -14,7 +14,7 @@ import attrs
 
 from .lines import Line
 
-__all__ = ["Evidence", "Findings", "Outcome", "Setback", "Status", "percentile", "shorten"]
+__all__ = ["Evidence", "Findings", "Lost", "Outcome", "Setback", "Status", "percentile", "shorten"]
 
 # As much of a frame as fits on a few lines of a terminal; its beginning tells which one it is.
 FRAME_CHARS = 300
@@ -22,6 +22,10 @@ FRAME_CHARS = 300
 
 class Setback(Exception):
     """A scenario cannot go on. What is at fault has been put down already."""
+
+
+class Lost(Setback):
+    """The node has gone away, as it may in this verification: nothing is at fault."""
 
 
 class Status(Enum):

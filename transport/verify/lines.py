@@ -83,4 +83,4 @@ BEYOND = (
     "draining and goaway: the node is not stopped",
     "retention: no session is filled until its oldest records go",
 )
-"""What is not checked at all, whatever the node."""
+"""What is not checked at all, whatever the node. The first of it is what goes on through restarts."""

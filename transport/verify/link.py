@@ -14,7 +14,7 @@ import msgspec
 import trio
 
 from .answer import Answer
-from .evidence import Evidence, Findings, Setback, shorten
+from .evidence import Evidence, Findings, Lost, Setback, shorten
 from .grammar import TERMINALS
 from .lines import Line
 from .socket import Closed, Socket
@@ -26,6 +26,9 @@ from .wire import GapFrame, PingFrame, WelcomeFrame, read, read_as, read_record
 __all__ = ["Link"]
 
 T = TypeVar("T")
+
+# Closes of a node that goes away, of its machine, or of a proxy before it (RFC 6455; IANA: 1012 to 1014).
+GONE = frozenset((1001, 1006, 1012, 1013, 1014))
 
 # How soon a command that was refused with `retry` is sent again.
 RETRY_SECONDS = 0.25
@@ -42,6 +45,7 @@ class Link:
         seconds: how long any wait may take.
         deaf: read the welcome, and nothing after it.
         merge: ask for merged records.
+        mortal: the node may go away, which raises Lost where somebody waits.
     """
 
     def __init__(
@@ -54,6 +58,7 @@ class Link:
         *,
         deaf: bool,
         merge: bool,
+        mortal: bool = False,
     ) -> None:
         self.story = story
         self.device = device
@@ -83,7 +88,14 @@ class Link:
         self._seconds = seconds
         self._news = trio.Event()
         self._deaf = deaf
+        self._mortal = mortal
         self._taken: dict[int, int] = {}
+
+    @property
+    def lost(self) -> bool:
+        """Whether it has ended as connections to a node end that goes away: come back, and go on."""
+        code = None if self.closed is None else self.closed.code
+        return code is not None and (code in GONE or 4100 <= code < 4300)
 
     @property
     def records(self) -> list[Seen]:
@@ -221,6 +233,8 @@ class Link:
                 value = found()
                 if value is not None:
                     return value
+                if self._mortal and self.lost:
+                    raise Lost
                 if self.closed is not None:
                     seen = f"closed with {self.closed.code} {self.closed.reason}".rstrip()
                     self.fault(Line.ENTRY, f"an open connection, to wait for {expected}", seen=seen)
@@ -261,6 +275,8 @@ class Link:
         except Closed as closed:
             if may_be_closed:
                 return
+            if self._mortal:
+                raise Lost from None
             self.fault(Line.ENTRY, "an open connection", seen=f"closed with {closed.code} {closed.reason}".rstrip())
             raise Setback from None
         except trio.TooSlowError:

@@ -14,7 +14,11 @@ TEXT = "What does json.dumps do?"
 
 @attrs.frozen(kw_only=True)
 class Plan:
-    """What is to be done. `timeout_seconds` bounds each single wait."""
+    """What is to be done. `timeout_seconds` bounds each single wait.
+
+    `through_restarts`: for so many seconds users talk to a node that somebody kills and begins anew meanwhile, and
+    what that allows to judge is judged, instead of all else.
+    """
 
     url: str
     users: int = 20
@@ -22,6 +26,7 @@ class Plan:
     session: str = "main"
     text: str = TEXT
     timeout_seconds: float = 60.0
+    through_restarts: float | None = None
 
     @property
     def few(self) -> int:

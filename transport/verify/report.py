@@ -28,6 +28,7 @@ class Report:
     users: int
     devices: int
     seconds: float
+    through_restarts: bool = False
     findings: Findings
 
     @property
@@ -53,7 +54,9 @@ class Report:
             for outcome in self.outcomes
             if outcome.status is Status.NOT_CHECKED
         )
-        return lines + tuple((what, why) for what, _, why in (text.partition(": ") for text in BEYOND))
+        return lines + tuple(
+            (what, why) for what, _, why in (text.partition(": ") for text in BEYOND[self.through_restarts :])
+        )
 
     def as_json(self) -> dict[str, Any]:
         """JSON data."""

@@ -17,6 +17,7 @@ from ..client import Unreachable
 from ..errors import ConfigError, words_of
 from .evidence import Findings, Setback
 from .judge import judge
+from .lines import Line
 from .plan import Plan, Tokens, Watch
 from .report import Report
 from .scenarios.counters import Operator
@@ -25,6 +26,7 @@ from .scenarios.ending import cancel, disconnect
 from .scenarios.manners import second_hello, unknown_type
 from .scenarios.names import names
 from .scenarios.refusals import expired, foreign, forged, races, tokens, used, wrong_origin
+from .scenarios.restarts import JUDGED, restarts
 from .scenarios.returning import history, resume
 from .scenarios.slow import slow
 from .world import World
@@ -101,6 +103,8 @@ async def _verify(
     watch: Watch,
     tls: ssl.SSLContext,
 ) -> Report:
+    if plan.through_restarts is not None:
+        return await _verify_through_restarts(plan, token_of, random_bytes, rng, watch, tls)
     began = trio.current_time()
     findings = Findings()
     name = random_bytes(4).hex()
@@ -121,6 +125,31 @@ async def _verify(
             await _attempt(world, slow)
     judge(findings, world.stories)
     await operator.check_back(before, world.connected)
+    return _report(world, began)
+
+
+async def _verify_through_restarts(
+    plan: Plan,
+    token_of: Tokens,
+    random_bytes: Callable[[int], bytes],
+    rng: random.Random,
+    watch: Watch,
+    tls: ssl.SSLContext,
+) -> Report:
+    began = trio.current_time()
+    findings = Findings()
+    # Each request on a connection of its own: one that is kept may be of the node before.
+    limits = httpx.Limits(max_connections=HTTP_CONNECTIONS, max_keepalive_connections=0)
+    async with httpx.AsyncClient(timeout=plan.timeout_seconds, verify=tls, limits=limits) as http:
+        world = World(plan, token_of, http, tls, findings, watch, random_bytes, rng, random_bytes(4).hex())
+        await _attempt(world, restarts)
+    judge(findings, world.stories)
+    findings.remark([line for line in Line if line not in JUDGED], "cannot be judged through restarts")
+    return _report(world, began)
+
+
+def _report(world: World, began: float) -> Report:
+    plan = world.plan
     servers = {link.welcome.server for story in world.stories for link in story.links if link.welcome is not None}
     return Report(
         url=plan.url,
@@ -128,7 +157,8 @@ async def _verify(
         users=plan.users,
         devices=plan.devices,
         seconds=trio.current_time() - began,
-        findings=findings,
+        through_restarts=plan.through_restarts is not None,
+        findings=world.findings,
     )
 
 

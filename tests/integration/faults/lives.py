@@ -32,6 +32,7 @@ class Lives:
         self.begun = 0
         self.before: Sequence[str] = ()
         self.environ: Mapping[str, str] = {}
+        self.app = NOTING
         self._limits = limits
         self._stack = stack
         self._nodes: list[NodeProcess] = []
@@ -56,7 +57,7 @@ class Lives:
             self.folder,
             "--port",
             str(self.port),
-            app=NOTING,
+            app=self.app,
             limits=self._limits,
             environ={NOTES: str(self.notes), **self.environ},
             before=self.before,
