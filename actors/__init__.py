@@ -3,11 +3,11 @@
 General layout, bottom-up: `errors`, `limits`, `ids`, `events`, `grammar`, `commands`, `publications`, `log`, `merging`
 and `runs` are plain data and rules; `journal` is the port to durability, implemented by `memory_journal` and
 `sqlite_journal` (with its parts `sqlite_schema`, `sqlite_store`, `sqlite_forget`), `ledger` a session's write-ahead,
-`snapshots` what it writes down of itself; `messages` is what the actors say to each other; `agent`, `asyncio_agent` and
-`thread_agent`, `session` (with its parts `attachments`, `command_desk`, `publication_desk`, `run_keeper`, and
-`session_node`, what it gets of its node), `supervisor`, `registry`, `recovery` and `tickets` are the actors; `app` is
-what a platform brings, `node` joins it all. All of it knows the actor kernel, and no WebSocket, HTTP, command line or
-environment.
+`snapshots` what it writes down of itself; `messages` is what the actors say to each other; `agent`, `asyncio_agent`,
+`thread_agent` and `remote_agent` (with `workers`, who do its runs), `session` (with its parts `attachments`,
+`command_desk`, `publication_desk`, `run_keeper`, and `session_node`, what it gets of its node), `supervisor`,
+`registry`, `recovery` and `tickets` are the actors; `app` is what a platform brings, `node` joins it all. All of it
+knows the actor kernel, and no WebSocket, HTTP, command line or environment.
 """
 
 from .agent import Agent, Receipt
@@ -33,7 +33,7 @@ from .errors import (
     TooManyTickets,
     UnknownRun,
 )
-from .events import TERMINALS, Event, Position, Record
+from .events import TERMINALS, Event, Position, Record, check_json
 from .grammar import RunGrammar
 from .ids import Ids, SessionKey, session_id
 from .journal import Appended, Batch, Done, Journal, Opened, Snapshot, Token
@@ -62,6 +62,7 @@ from .messages import (
 from .node import Node
 from .publications import Publication, PublicationMemory
 from .registry import Registry, RegistryEntries, ReportEntries, ask_session
+from .remote_agent import Remote, RemoteAgent
 from .runs import OpenRun, Runs
 from .session import Session
 from .session_node import RunObserver, SessionNode
@@ -70,13 +71,16 @@ from .sqlite_journal import Durability, SqliteJournal
 from .supervisor import SessionSupervisor
 from .thread_agent import BlockingMessage, BlockingReceipt
 from .tickets import Grant, IssueTicket, RevokeTickets, TakeTicket, TicketBook, TicketOffice, TicketsWaiting
+from .workers import WINDOW, Assignment, BrokenRule, Ended, Said, Worker, WorkerLine, WorkerLost, Workers
 
 __all__ = [
     "TERMINALS",
+    "WINDOW",
     "Agent",
     "AgentError",
     "App",
     "Appended",
+    "Assignment",
     "AsyncioAgent",
     "Attach",
     "Attached",
@@ -84,6 +88,7 @@ __all__ = [
     "Behind",
     "BlockingMessage",
     "BlockingReceipt",
+    "BrokenRule",
     "CloseReason",
     "CommandEntry",
     "CommandMemory",
@@ -92,6 +97,7 @@ __all__ = [
     "Detach",
     "Done",
     "Durability",
+    "Ended",
     "Event",
     "EventRefused",
     "Exchange",
@@ -126,6 +132,8 @@ __all__ = [
     "Registry",
     "RegistryEntries",
     "ReleaseSession",
+    "Remote",
+    "RemoteAgent",
     "ReportEntries",
     "Result",
     "RevokeTickets",
@@ -135,6 +143,7 @@ __all__ = [
     "RunGrammar",
     "RunObserver",
     "Runs",
+    "Said",
     "Session",
     "SessionKey",
     "SessionNode",
@@ -155,7 +164,12 @@ __all__ = [
     "TooManyTickets",
     "UnknownRun",
     "Verdict",
+    "Worker",
+    "WorkerLine",
+    "WorkerLost",
+    "Workers",
     "ask_session",
+    "check_json",
     "forget_user",
     "merge_deltas",
     "session_id",

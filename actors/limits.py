@@ -119,6 +119,16 @@ class Limits:
     outbox_bytes: int = _positive(262_144)
     """Results and errors that wait for a socket; a client that commands and never reads is cut there."""
 
+    # -- workers of remote agents
+    workers: int = _positive(256)
+    """Processes that do runs for this node."""
+    worker_seconds: float = _positive(10.0)
+    """How long a worker whose connection was lost may take to come back; then its runs are another's, or end."""
+    worker_queue: int = _positive(64)
+    """Runs of one agent that wait for a worker; beyond it a run ends with `agent_error` code ``busy``."""
+    worker_wait_seconds: float = _positive(30.0)
+    """How long a run waits for a worker; then it ends with ``no_worker``."""
+
     # -- tickets
     ticket_seconds: float = _positive(30.0)
     """How long a ticket waits to be used."""

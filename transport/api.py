@@ -124,6 +124,7 @@ class Api:
             ("GET", "/v1/statistics"): self._statistics,
             ("POST", "/v1/revocations"): self._revoke,
             ("GET", "/v1/connect"): self._not_an_upgrade,
+            ("GET", "/v1/agents"): self._not_an_upgrade,
             ("GET", "/healthz"): self._healthz,
             ("GET", "/readyz"): self._readyz,
             **extra,
@@ -329,7 +330,7 @@ class Api:
             raise Problem(403, "Forbidden", "this needs a token with the scope `operator`")
 
     async def _not_an_upgrade(self, request: Request) -> Response:
-        detail = "connect here by WebSocket, subprotocol callboard.v1.json"
+        detail = "connect here by WebSocket, subprotocol callboard.v1.json, or callboard.agents.v1.json at /v1/agents"
         raise Problem(426, "Upgrade required", detail, (("upgrade", "websocket"), ("connection", "upgrade")))
 
     async def _healthz(self, request: Request) -> Response:

@@ -42,6 +42,8 @@ from ..actors import (
     PublishAlone,
     RegistryEntries,
     ReleaseSession,
+    Remote,
+    RemoteAgent,
     ReportEntries,
     RevokeTickets,
     Session,
@@ -49,6 +51,7 @@ from ..actors import (
     SessionNode,
     SqliteJournal,
     TicketsWaiting,
+    Workers,
 )
 from ..runtime import ActorSystem, Ref, SystemStatistics, open_system
 from .api import Api, Handler
@@ -58,7 +61,7 @@ from .connection import Connection, LastFrame
 from .entrance import Entrance
 from .errors import ConfigError, ListenError
 from .forwarded import TrustedProxies
-from .hosts import host_port
+from .hosts import AGENTS, host_port
 from .http import Upgrade
 from .keys import KeySource
 from .names import Names
@@ -66,6 +69,7 @@ from .per_user import PerUser
 from .protocol import CloseCode
 from .selection import Selection, select
 from .tls import TlsSource
+from .worker_connection import WorkerConnection
 
 __all__ = ["Board", "DrainReport", "Revocation", "open_board"]
 
@@ -118,8 +122,12 @@ class Board:
         wall_clock: Callable[[], float],
         runs: _Runs,
         rng: random.Random,
+        workers: Workers,
     ) -> None:
         self.system = system
+        self.workers = workers
+        """Those who do the runs of remote agents."""
+        self._worker_connections: dict[WorkerConnection, None] = {}
         self.node = node
         self.journal = journal
         self.limits = limits
@@ -211,7 +219,8 @@ class Board:
             # of the scheduler its connection is counted for its user, and found here.
             with trio.CancelScope(shield=True):
                 await trio.lowlevel.checkpoint()
-            closing = self.connections(user)
+            closing: list[Connection | WorkerConnection] = [*self.connections(user)]
+            closing += [connection for connection in self._worker_connections if connection.service == user]
             for connection in closing:
                 connection.end(CloseCode.REVOKED)
         with trio.move_on_after(REVOKE_SECONDS):
@@ -222,8 +231,8 @@ class Board:
         logger.info("a user was shut out: %d connections closed, %d tickets void", len(closing), tickets)
         return Revocation(len(closing), tickets)
 
-    async def _wait_gone(self, connections: Collection[Connection]) -> None:
-        while any(connection in self._connections for connection in connections):
+    async def _wait_gone(self, connections: Collection[Connection | WorkerConnection]) -> None:
+        while any(each in self._connections or each in self._worker_connections for each in connections):
             await self._idle.wait()
 
     async def release(self, user: str, session: str = "main") -> bool:
@@ -266,6 +275,11 @@ class Board:
                 "closed": {str(code): count for code, count in sorted(self._closes.items())},
             },
             "publications": {str(status): count for status, count in sorted(self.publications.items())},
+            "workers": {
+                "connected": len(self._worker_connections),
+                "runs": self.workers.assigned,
+                "waiting": self.workers.waiting,
+            },
             "tickets": await self.node.tickets.ask_async(TicketsWaiting()),
             "dead_letters": dict(statistics.dead_letters),
             "tasks": statistics.tasks,
@@ -293,6 +307,8 @@ class Board:
         ended = self._runs.ended.total()
         for connection, leave_in in zip(asked, _slots(len(asked), seconds * LEAVING_SHARE, self._rng), strict=True):
             connection.goaway(in_ms=int(leave_in * 1000), by_ms=round(seconds * 1000))
+        for worker in self._worker_connections:
+            worker.goaway(by_ms=round(seconds * 1000))
         with trio.move_on_after(seconds):
             # A client that was told to leave later is served until then: it is not sent away with those who have left.
             while self._runs.open or self._per_user:
@@ -302,7 +318,9 @@ class Board:
             await self._stop_sessions()
             for connection in list(self._connections):
                 connection.end(CloseCode.DRAINING)
-            while self._connections:
+            for worker in list(self._worker_connections):
+                worker.end(CloseCode.DRAINING)
+            while self._connections or self._worker_connections:
                 await self._idle.wait()
         self._closed.set()
         return report
@@ -407,7 +425,18 @@ class Board:
         await self._entrance.serve_stream(stream)
 
     def _connect(self, stream: trio.abc.Stream, upgrade: Upgrade, crowded: bool) -> Awaitable[None]:
-        return self._serve_connection(Connection(self._ids.connection(), stream, upgrade, self, crowded=crowded))
+        id = self._ids.connection()
+        if upgrade.request.path == AGENTS:
+            return self._serve_worker(WorkerConnection(id, stream, upgrade, self, crowded=crowded))
+        return self._serve_connection(Connection(id, stream, upgrade, self, crowded=crowded))
+
+    async def _serve_worker(self, connection: WorkerConnection) -> None:
+        self._worker_connections[connection] = None
+        try:
+            await connection.serve()
+        finally:
+            del self._worker_connections[connection]
+            self._note_end()
 
     async def _serve_connection(self, connection: Connection) -> None:
         self._connections[connection] = None
@@ -422,6 +451,9 @@ class Board:
             self._per_user[user] -= 1
             if not self._per_user[user]:
                 del self._per_user[user]
+        self._note_end()
+
+    def _note_end(self) -> None:
         idle, self._idle = self._idle, trio.Event()
         idle.set()
 
@@ -526,8 +558,12 @@ async def open_board(
         if not isinstance(own_journal, Journal):
             own_journal = await _journal(own_journal, durability, limits, ids, wall_clock)
         async with open_system("board", slow_seconds=slow_seconds, slice_clock=slice_clock, rng=rng) as system:
+            remote = [name for name, factory in app.agents.items() if isinstance(factory, Remote)]
+            workers = Workers(limits, remote, system.timers.call_later)
+            made: dict[str, Callable[[], Agent]] = dict.fromkeys(remote, lambda: RemoteAgent(workers))
+            app = attrs.evolve(app, agents={**app.agents, **made})
             node = await Node.start(system, app, own_journal, limits, ids, lambda: int(wall_clock() * 1000), runs)
-            board = Board(system, node, own_journal, limits, ids, authenticator, names, wall_clock, runs, rng)
+            board = Board(system, node, own_journal, limits, ids, authenticator, names, wall_clock, runs, rng, workers)
             if authenticator is not None:
                 board.answer_with(routes(board) if routes is not None else {}, proxies, context_of)
             error: BaseException | None = None

@@ -15,7 +15,7 @@ from ..runtime import log_traceback
 from .accepting import PatientListener
 from .errors import Problem
 from .forwarded import TrustedProxies
-from .hosts import CONNECT
+from .hosts import AGENTS, CONNECT
 from .http import HttpLimits, Request, Response, Upgrade, problem_response, serve_http
 from .per_address import AddressCounts
 
@@ -136,7 +136,7 @@ class Entrance:
             return attrs.evolve(request, client=caller.address, secure=caller.secure)
 
         handle = _too_many if crowded else self._handle
-        return await serve_http(stream, self._http_limits, handle, upgrades=(CONNECT,), seen=seen)
+        return await serve_http(stream, self._http_limits, handle, upgrades=(CONNECT, AGENTS), seen=seen)
 
     def _crowded(self, number: int) -> bool:
         return number > self._limits.connections_per_address

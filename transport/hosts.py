@@ -11,6 +11,7 @@ import attrs
 from .errors import ConfigError
 
 __all__ = [
+    "AGENTS",
     "CONNECT",
     "Address",
     "PublicUrl",
@@ -24,6 +25,7 @@ __all__ = [
 
 # Where WebSockets are opened.
 CONNECT = "/v1/connect"
+AGENTS = "/v1/agents"
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 

@@ -7,9 +7,9 @@ from functools import partial
 
 import trio
 
-from callboard import Agent, App, Message
+from callboard import Agent, App, Message, Remote
 
-__all__ = ["Fails", "Steps", "Talks", "Waits", "board"]
+__all__ = ["Fails", "Steps", "Talks", "Waits", "board", "remote"]
 
 
 def _digest(text: str) -> str:
@@ -55,3 +55,5 @@ class Fails(Agent):
 
 
 board = App(agents={"steps": Steps, "waits": Waits, "talks": Talks, "fails": Fails}, default_agent="steps")
+
+remote = App(agents={"plain": Remote()})

@@ -13,14 +13,18 @@
 
 from ..protocol import Gap, TooManyCommands, WireRecord
 from .backlog import Item, Position, Reset
+from .backoff import Backoff
 from .client import Client, ClientStatistics
+from .dialing import StreamOpener
 from .errors import CommandFailed, SessionClosed, TicketDenied, Unreachable
 from .opening import connect, open_client
 from .sockets import Closed, Socket, hold_socket, open_socket
 from .tickets import NoTicketNow, Ticket, TokenSource, ask_token, get_ticket
+from .urls import agents_url
 from .way import Link, NetworkWay, TokenSourceFailed, Way
 
 __all__ = [
+    "Backoff",
     "Client",
     "ClientStatistics",
     "Closed",
@@ -34,6 +38,7 @@ __all__ = [
     "Reset",
     "SessionClosed",
     "Socket",
+    "StreamOpener",
     "Ticket",
     "TicketDenied",
     "TokenSource",
@@ -42,6 +47,7 @@ __all__ = [
     "Unreachable",
     "Way",
     "WireRecord",
+    "agents_url",
     "ask_token",
     "connect",
     "get_ticket",

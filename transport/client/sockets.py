@@ -98,6 +98,8 @@ async def hold_socket(
     url: str,
     *,
     origin: str | None = None,
+    subprotocol: str = SUBPROTOCOL,
+    bearer: str | None = None,
     tls: ssl.SSLContext | None = None,
     open_stream: StreamOpener = trio.open_tcp_stream,
     task_status: trio.TaskStatus[Socket] = trio.TASK_STATUS_IGNORED,
@@ -109,6 +111,8 @@ async def hold_socket(
     Args:
         url: ``ws(s)://…``.
         origin: an origin to name, as a page would.
+        subprotocol: what is to be spoken.
+        bearer: a token to present.
         tls: how to verify the node's certificate; the system's authorities if not given.
         open_stream: opens a stream to a host and port.
         task_status: gets the socket.
@@ -126,7 +130,10 @@ async def hold_socket(
     except trio.TooSlowError:
         raise _too_late(where) from None
     try:
-        await _hold(stream, where, origin, deadline, task_status)
+        headers = [] if origin is None else [(b"origin", origin.encode("ascii"))]
+        if bearer is not None:
+            headers.append((b"authorization", f"Bearer {bearer}".encode("ascii")))
+        await _hold(stream, where, subprotocol, headers, deadline, task_status)
     finally:
         await trio.aclose_forcefully(stream)
 
@@ -155,7 +162,8 @@ async def open_socket(
 async def _hold(
     stream: trio.abc.Stream,
     where: Target,
-    origin: str | None,
+    subprotocol: str,
+    headers: list[tuple[bytes, bytes]],
     deadline: float,
     task_status: trio.TaskStatus[Socket],
 ) -> None:
@@ -164,12 +172,12 @@ async def _hold(
         WSConnection(ConnectionType.CLIENT),
         host=where.host_header,
         path=where.path,
-        client_subprotocols=[SUBPROTOCOL],
-        client_extra_headers=[] if origin is None else [(b"origin", origin.encode("ascii"))],
+        client_subprotocols=[subprotocol],
+        client_extra_headers=headers,
         max_message_size=MAX_MESSAGE_CHARS,
         receive_buffer_size=RECEIVE_BYTES,
     )
-    reader = _Reader(connection)
+    reader = _Reader(connection, subprotocol)
     # Raised outside of the nursery, which would wrap it into a group.
     refused: Closed | None = None
     async with trio.open_nursery() as nursery:
@@ -192,7 +200,8 @@ async def _hold(
 class _Reader:
     """Runs trio-websocket's reader, which the close needs too: so it is not cancelled with everything else."""
 
-    def __init__(self, connection: WebSocketConnection) -> None:
+    def __init__(self, connection: WebSocketConnection, subprotocol: str) -> None:
+        self._subprotocol = subprotocol
         self.opened = trio.Event()
         self.scope = trio.CancelScope(shield=True)
         self._connection = connection
@@ -221,8 +230,8 @@ class _Reader:
         """Why there is no WebSocket, if there is none."""
         if not self._connection._open_handshake.is_set():
             return Closed(ABNORMAL, clip_reason(self._why))
-        if self._connection.subprotocol != SUBPROTOCOL:
-            return Closed(ABNORMAL, f"the node does not speak {SUBPROTOCOL}")
+        if self._connection.subprotocol != self._subprotocol:
+            return Closed(ABNORMAL, f"the node does not speak {self._subprotocol}")
         return None
 
 

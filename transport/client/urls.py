@@ -63,6 +63,16 @@ def ticket_target(url: str) -> Target:
     return Target(parts.hostname or "", port, parts.scheme == "https", f"{parts.path}/v1/tickets")
 
 
+def agents_url(url: str) -> str:
+    """The WebSocket of workers at a node.
+
+    Raises:
+        ValueError: the url is no node's.
+    """
+    parts, _ = _split(check_node_url(url), ("http", "https"))
+    return f"{'wss' if parts.scheme == 'https' else 'ws'}://{parts.netloc}{parts.path}/v1/agents"
+
+
 def _split(url: str, schemes: tuple[str, str]) -> tuple[SplitResult, int]:
     # What cannot be printed would get into a request's head, or onto a terminal; `urlsplit` passes over some of it.
     if not url.isascii() or not url.isprintable() or " " in url:

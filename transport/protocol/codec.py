@@ -79,15 +79,7 @@ def decode_client(text: str | bytes, *, max_bytes: int, max_depth: int) -> Clien
             key has a wrong type or value.
         UnknownType: it is none of the above, but its `t` is not known.
     """
-    # A character takes a byte at least, so an oversized text is refused before it is copied.
-    if len(text) > max_bytes:
-        raise FrameTooBig(f"{len(text)} bytes or more, allowed are {max_bytes}")
-    data = _utf8(text)
-    if len(data) > max_bytes:
-        raise FrameTooBig(f"{len(data)} bytes, allowed are {max_bytes}")
-    if nested_deeper_than(data, max_depth):
-        raise BadFrame(f"nested deeper than {max_depth} levels, or brackets that do not match")
-    return _decode(data, _client, _CLIENT_TYPES)
+    return read_message(text, _client, _CLIENT_TYPES, max_bytes=max_bytes, max_depth=max_depth)
 
 
 def decode_server(data: str | bytes) -> ServerMessage:
@@ -99,7 +91,31 @@ def decode_server(data: str | bytes) -> ServerMessage:
         BadFrame: as in `decode_client`.
         UnknownType: its `t` is not known: a newer server's message, which a client ignores.
     """
-    return _decode(_utf8(data), _server, _SERVER_TYPES)
+    return read_message(data, _server, _SERVER_TYPES)
+
+
+def read_message(
+    text: str | bytes,
+    decoder: msgspec.json.Decoder[M],
+    known: tuple[str, ...],
+    *,
+    max_bytes: int | None = None,
+    max_depth: int | None = None,
+) -> M:
+    """What a peer wrote, by this decoder of messages with these tags; without bounds for one that is trusted.
+
+    Raises:
+        FrameTooBig, BadFrame, UnknownType: as `decode_client`.
+    """
+    # A character takes a byte at least, so an oversized text is refused before it is copied.
+    if max_bytes is not None and len(text) > max_bytes:
+        raise FrameTooBig(f"{len(text)} bytes or more, allowed are {max_bytes}")
+    data = _utf8(text)
+    if max_bytes is not None and len(data) > max_bytes:
+        raise FrameTooBig(f"{len(data)} bytes, allowed are {max_bytes}")
+    if max_depth is not None and nested_deeper_than(data, max_depth):
+        raise BadFrame(f"nested deeper than {max_depth} levels, or brackets that do not match")
+    return _decode(data, decoder, known)
 
 
 def _utf8(text: str | bytes) -> bytes:
