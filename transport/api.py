@@ -281,7 +281,7 @@ class Api:
                 key = await self._session_for(identity, request.path.split("/")[3])
                 self._verify(request)  # the service may have been shut out meanwhile
                 if body.run is not None:
-                    raise Problem(403, "Forbidden", "this run is not one of yours; outside of runs leave `run` out")
+                    raise Problem(403, "Forbidden", "events of a run are its agent's to say; leave `run` out")
                 publication: Publication = await ask_session(board.node.registry, key, message)
                 return publication
         except EventRefused as error:

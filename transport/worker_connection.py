@@ -341,6 +341,7 @@ class WorkerConnection:
         if self._verdict is None:
             self._verdict = (code, clip_reason(reason or code.reason))
             self._board.refused(code)
+            self._leave()  # nothing more can be ordered here, also while the peer is given a moment to agree
             self._ws.close(*self._verdict)
             self._end_soon()
 

@@ -33,6 +33,7 @@ from callboard.transport.forwarded import TrustedProxies
 from callboard.transport.http import HttpLimits, Request, Response, Upgrade, json_response, serve_http
 from callboard.transport.outbox import Outbox
 from callboard.transport.protocol import (
+    AgentsProtocol,
     BadFrame,
     ClientProtocol,
     CloseCode,
@@ -113,6 +114,22 @@ def server_protocol(data: bytes) -> None:
             assert all(len(event.reason.encode()) <= 123 for event in events if isinstance(event, Refused))
         if protocol.state is ServerState.CLOSED:
             assert protocol.next_deadline() == float("inf")
+
+
+def agents_protocol(data: bytes) -> None:
+    """A node's end of a worker's connection takes any messages at any times: it refuses once, and then is deaf."""
+    now, refused = 0.0, 0
+    protocol = AgentsProtocol(
+        hello_seconds=5, heartbeat_seconds=25, timeout_seconds=10, max_bytes=10_000, max_depth=8, now=now
+    )
+    for line in data.split(b"\n"):
+        if line[:1] == b"t":
+            now += len(line)
+            outcome: object = protocol.tick(now)
+        else:
+            outcome = protocol.receive(line[1:] if line[:1] == b"b" else line.decode("utf-8", "replace"), now)
+        assert not (refused and outcome is not None), outcome
+        refused += isinstance(outcome, tuple)
 
 
 def client_protocol(data: bytes) -> None:
@@ -399,7 +416,18 @@ def config(data: bytes) -> None:
 
 TARGETS: dict[str, Callable[[bytes], None]] = {
     target.__name__: target
-    for target in (codec, server_protocol, client_protocol, http, websocket, forwarded, requests, token, config)
+    for target in (
+        codec,
+        server_protocol,
+        agents_protocol,
+        client_protocol,
+        http,
+        websocket,
+        forwarded,
+        requests,
+        token,
+        config,
+    )
 }
 
 _HELLO = b'{"t":"hello","ticket":"x","device":"' + b"d" * 32 + b'","client":"c","start":{"epoch":"' + b"0" * 16
@@ -412,6 +440,12 @@ _FRAMES = [
     b'{"t":"ack","seq":9007199254740991}',
     b'{"t":"pong","seq":0}',
     b'{"t":"future"}',
+]
+_WORKER = [
+    b'{"t":"hello","worker":"' + b"e" * 32 + b'","client":"c","agents":{"a":{"restartable":true}},"capacity":2}',
+    b'{"t":"event","run":"r","attempt":1,"n":1,"type":"agent_delta","data":{"text":"x"}}',
+    b'{"t":"end","run":"r","attempt":1,"n":2,"error":{"code":"c","message":"m"}}',
+    b'{"t":"pong"}',
 ]
 _SERVER_FRAMES = [
     b'{"t":"welcome","session":"s","connection":"c","epoch":"0000000000000000","first":1,"head":3,"from":1,'
@@ -444,6 +478,10 @@ SEEDS: dict[str, list[bytes]] = {
         b"\n".join([_FRAMES[1], b"w", *([_FRAMES[3]] * 12)]),
         b"\n".join([_FRAMES[1], b"d", b"c"]),
         b"\n".join([b"b" + _FRAMES[1], b"t" + b"x" * 6]),
+    ],
+    "agents_protocol": [
+        b"\n".join([_WORKER[0], *_WORKER, b"t" + b"x" * 26, _WORKER[3], b"t" + b"x" * 36]),
+        b"\n".join([*_WORKER[1:], b"t" + b"x" * 6]),
     ],
     "client_protocol": [
         b"\n".join(_SERVER_FRAMES),

@@ -173,6 +173,8 @@ ROUTES: list[tuple[str, str, int, Mapping[str, str]]] = [
     ("GET", "/v1/tickets", 405, {"allow": "POST"}),
     ("DELETE", "/v1/sessions", 405, {"allow": "GET"}),
     ("GET", "/v1/connect", 426, {"upgrade": "websocket"}),
+    ("GET", "/v1/agents", 426, {"upgrade": "websocket"}),
+    ("GET", f"/v1/sessions/{'0' * 32}/events", 405, {"allow": "POST"}),
     ("GET", "/healthz", 200, {}),
     ("HEAD", "/healthz", 200, {}),
     ("GET", "/readyz", 200, {}),
