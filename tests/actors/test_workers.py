@@ -105,7 +105,7 @@ class Machine:
         try:
             job.assignment = await self.workers.assign(Message("x", run, "s", "ada", job.agent), 1)
         except AgentError as error:
-            job.error, job.waited = error.code, trio.current_time() - began
+            job.error, job.waited = error.code, round(trio.current_time() - began, 6)
             return
         try:
             await job.assignment.next()
