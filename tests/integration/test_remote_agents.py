@@ -144,51 +144,52 @@ async def test_a_killed_workers_restartable_run_is_finished_by_another() -> None
                 assert types.count("agent_delta") == 5 + 3
 
 
+class Follower:
+    """Reads on for a client, and answers pings, while its test waits for something else."""
+
+    def __init__(self, peer: Peer) -> None:
+        self.peer = peer
+        self._changed = trio.Event()
+
+    async def run(self) -> None:
+        """Until it is cancelled."""
+        while True:
+            message = await self.peer.receive()
+            if message["t"] == "ping":
+                await self.peer.send({"t": "pong", "seq": message["seq"]})
+            changed, self._changed = self._changed, trio.Event()
+            changed.set()
+
+    async def record(self, type: str) -> dict[str, Any]:
+        """Wait for the first record of this type."""
+        while not (found := [record for record in self.peer.records if record["type"] == type]):
+            await self._changed.wait()
+        return found[0]
+
+
 # S6
 async def test_a_worker_that_stood_still_is_fenced_when_it_comes_back() -> None:
     """Red if a worker that was taken for dead still speaks in the run that another one has finished."""
     remote = {"again": callboard.Remote()}
-    limits = callboard.Limits(worker_seconds=0.2, heartbeat_seconds=0.5, timeout_seconds=0.5, worker_wait_seconds=60)
+    limits = callboard.Limits(worker_seconds=0.2, heartbeat_seconds=1, timeout_seconds=4, worker_wait_seconds=60)
     async with callboard.open(agents=remote, port=0, key=KEY, limits=limits) as node:
         peer = await Peer.connect(node.port)
         async with peer.stream, trio.open_nursery() as nursery:
             await peer.hello(await node.ticket("ada"))
+            follower = Follower(peer)
+            nursery.start_soon(follower.run)
             with lab_worker(node.url, token_of(node), "again") as stale:
-                run = await asked(peer, "wait")
+                await peer.command("user_message", data={"text": "wait"})
+                run = (await follower.record("agent_started"))["run"]
                 await line(stale, f"begins {run} 1")
                 stale.signal(signal.SIGSTOP)
                 with lab_worker(node.url, token_of(node), "again") as other:
-                    end = await answering(peer, lambda: ended(peer, run))
+                    end = await follower.record("agent_completed")
                     assert end["data"]["result"] == [other.process.pid, 2]
                     stale.signal(signal.SIGCONT)
-                    nursery.start_soon(answering, peer, lambda: False)
                     await line(stale, f"cancelled {run} 1")
-                    nursery.cancel_scope.cancel()
+            nursery.cancel_scope.cancel()
         assert [record["type"] for record in told(peer, run)][-1] == "agent_completed"
-
-
-async def asked(peer: Peer, text: str) -> str:
-    """Ask, answering pings; gives the run."""
-    id = await peer.command("user_message", data={"text": text})
-    found: dict[str, Any] = await answering(peer, lambda: False, id)
-    run: str = found["ok"]["run"]
-    return run
-
-
-def ended(peer: Peer, run: str) -> Any:
-    """The end of a run, if it is there."""
-    return next((record for record in told(peer, run) if record["type"] == "agent_completed"), None)
-
-
-async def answering(peer: Peer, found: Any, id: int | None = None) -> Any:
-    """Read on and answer pings, until something is found or a result is there."""
-    while not (it := found()):
-        message = await peer.receive()
-        if message["t"] == "ping":
-            await peer.send({"t": "pong", "seq": message["seq"]})
-        elif message["t"] == "result" and message["id"] == id:
-            return message
-    return it
 
 
 # S6
