@@ -33,6 +33,11 @@ class Tasks:
         self._nursery = nursery
         self._waiting: list[_Task] = []
 
+    @property
+    def spare(self) -> int:
+        """Tasks that wait for a coroutine to run."""
+        return len(self._waiting)
+
     def start(self, cell: Cell, coroutine: Coroutine[Any, Any, Any], scope: trio.CancelScope, then: Then) -> None:
         """Run a coroutine of a cell's actor in a copy of this context, and call `then` with its result or exception."""
         if self._waiting:

@@ -62,7 +62,8 @@ async def counts(board: callboard.Board) -> dict[str, Any]:
         "actor_tasks": report["tasks"],
         "timers": report["timers"],
         "tickets": report["tickets"],
-        "tasks": trio.lowlevel.current_statistics().tasks_living,
+        # But those that the kernel keeps for the next coroutine: how many is a matter of how many were at work at once.
+        "tasks": trio.lowlevel.current_statistics().tasks_living - board.system.coroutines.spare,
         "descriptors": len(os.listdir("/proc/self/fd")),
     }
 
