@@ -149,7 +149,7 @@ def test_the_fold_at_work_equals_the_fold_read_back(story: list[Told], exchanges
 
 
 def test_history_holds_what_was_asked_before_and_its_answers() -> None:
-    """Red if an agent sees its own question, a later one, too many, an unfinished answer, or another agent's changes."""
+    """Red if an agent sees its own question, a later one, one too many, half an answer, or another's changes."""
     runs = Runs(2)
     seq = 0
 
