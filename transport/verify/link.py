@@ -94,8 +94,7 @@ class Link:
     @property
     def lost(self) -> bool:
         """Whether it has ended as connections to a node end that goes away: come back, and go on."""
-        code = None if self.closed is None else self.closed.code
-        return code is not None and (code in GONE or 4100 <= code < 4300)
+        return self.closed is not None and _of_a_node_that_goes(self.closed.code)
 
     @property
     def records(self) -> list[Seen]:
@@ -275,7 +274,7 @@ class Link:
         except Closed as closed:
             if may_be_closed:
                 return
-            if self._mortal:
+            if self._mortal and _of_a_node_that_goes(closed.code):
                 raise Lost from None
             self.fault(Line.ENTRY, "an open connection", seen=f"closed with {closed.code} {closed.reason}".rstrip())
             raise Setback from None
@@ -347,3 +346,7 @@ class Link:
     def cut(self) -> None:
         """Have the connection end without a word, as a network would end it, when its block is left."""
         self._socket.abandon()
+
+
+def _of_a_node_that_goes(code: int) -> bool:
+    return code in GONE or 4100 <= code < 4300
