@@ -50,9 +50,10 @@ LIMITS = {
     "retained_seconds": 60,
 }
 # What may be added to the memory that the node had after the first round: a tenth, for what the allocator keeps, and
-# what goes on filling up to a bound of its own, as the page cache of the journal's writer (32 MiB, `CACHE_KIB`).
+# what goes on filling up to bounds of its own: the page cache of the journal's writer (32 MiB, `CACHE_KIB`), the places
+# of 20,000 sessions that it remembers (some 20 MB, `REMEMBERED`), and garbage below the collector's thresholds.
 MEMORY_SHARE = 0.10
-MEMORY_BYTES = 40 * 2**20
+MEMORY_BYTES = 64 * 2**20
 SETTLE_SECONDS = 60.0
 
 
