@@ -342,7 +342,10 @@ def test_ctrl_c_and_the_end_of_the_program_are_an_ordered_stop(program: str) -> 
         assert process.stdout.readline() == "ready\n"
         if program != "forgotten":
             process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=60)
+        # By the same reader: `communicate` would not see what has been read ahead behind the first line.
+        assert process.stderr is not None
+        out, err = process.stdout.read(), process.stderr.read()
+        process.wait(timeout=60)
         assert out == "stopped\n"
         assert err == "" if program == "forgotten" else err.rstrip().endswith("KeyboardInterrupt")
         assert process.returncode == (0 if program == "forgotten" else -signal.SIGINT)
