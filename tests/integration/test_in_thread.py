@@ -334,24 +334,23 @@ match sys.argv[1]:
 @pytest.mark.parametrize("program", ["plain", "asyncio", "forgotten"])
 def test_ctrl_c_and_the_end_of_the_program_are_an_ordered_stop(program: str) -> None:
     """Red if a session's `on_stop` is not run, or the program hangs."""
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-c", PROGRAM, program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    try:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-        if program != "forgotten":
-            process.send_signal(signal.SIGINT)
-        # By the same reader: `communicate` would not see what has been read ahead behind the first line.
-        assert process.stderr is not None
-        out, err = process.stdout.read(), process.stderr.read()
-        process.wait(timeout=60)
-        assert out == "stopped\n"
-        assert err == "" if program == "forgotten" else err.rstrip().endswith("KeyboardInterrupt")
-        assert process.returncode == (0 if program == "forgotten" else -signal.SIGINT)
-    finally:
-        process.kill()
-        process.wait()
+    ) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stderr is not None
+            assert process.stdout.readline() == "ready\n"
+            if program != "forgotten":
+                process.send_signal(signal.SIGINT)
+            # By the same reader: `communicate` would not see what has been read ahead behind the first line.
+            out, err = process.stdout.read(), process.stderr.read()
+            process.wait(timeout=60)
+            assert out == "stopped\n"
+            assert err == "" if program == "forgotten" else err.rstrip().endswith("KeyboardInterrupt")
+            assert process.returncode == (0 if program == "forgotten" else -signal.SIGINT)
+        finally:
+            process.kill()
 
 
 @pytest.mark.parametrize("program", ["plain", "asyncio"])
