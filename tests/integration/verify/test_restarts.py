@@ -100,10 +100,15 @@ def test_a_healthy_node_passes_through_many_restarts(tmp_path: Path) -> None:
 @pytest.mark.long
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize(
-    "app, line",
-    [("forgets_the_last_append", Line.RESUME), ("forgets_ids", Line.REPEAT), ("says_it_again", Line.IDS)],
+    "app, lines",
+    [
+        # Where something else took the place of what was lost before the client was back, its position seems to hold.
+        ("forgets_the_last_append", {Line.RESUME, Line.IDENTICAL}),
+        ("forgets_ids", {Line.REPEAT}),
+        ("says_it_again", {Line.IDS}),
+    ],
 )
-def test_a_node_that_forgets_or_repeats_at_a_restart_is_caught(tmp_path: Path, app: str, line: Line) -> None:
+def test_a_node_that_forgets_or_repeats_at_a_restart_is_caught(tmp_path: Path, app: str, lines: set[Line]) -> None:
     """Red if a journal that loses its last append, the commands, or says a record twice, passes."""
     found = failed(run(tmp_path, f"tests.integration.verify.restart_mutants:{app}", 20, 2.5))
-    assert line.value in found, found
+    assert {line.value for line in lines} & found.keys(), found
